@@ -1,0 +1,1 @@
+//! Canonical chunk form out.

@@ -1,0 +1,1 @@
+//! Transport stream in: packets, sections, PES, access units, reception quality.
