@@ -1,5 +1,7 @@
 //! Every bound of the system, with its reason. Over a bound there is a refusal with a reason and a counter.
 
+use crate::time::Ticks;
+
 /// Longest channel or subscriber name. Names become path and key parts; 64 leaves room in both.
 pub const MAX_NAME_BYTES: usize = 64;
 
@@ -12,3 +14,17 @@ pub const MAX_CHUNK_BYTES: usize = 64 * 1024 * 1024;
 
 /// Most groups of a chunk.
 pub const MAX_CHUNK_GROUPS: usize = MAX_CHUNK_BYTES / GROUP_BYTES;
+
+/// Most units of a chunk: ten seconds at 120 pictures a second with 16 audios in 100 ms groups, several times over.
+pub const MAX_CHUNK_UNITS: usize = 16 * 1024;
+
+/// Most core audios of a channel. Real multiplexes carry up to about eight.
+pub const MAX_CORE_AUDIO: usize = 16;
+
+/// Shortest distance of targets: below it a chunk's 32 tables alone would outweigh a radio's audio.
+pub const MIN_INTERVAL: Ticks = Ticks(18_000);
+/// Longest distance of targets: a minute, beyond which a chunk of video outgrows [`MAX_CHUNK_BYTES`].
+pub const MAX_INTERVAL: Ticks = Ticks(5_400_000);
+
+/// Most anchors of a plan file or message that is kept at once: a wrap of 26.5 hours in 2-second chunks.
+pub const MAX_PLAN_ANCHORS: usize = 48 * 1024;
