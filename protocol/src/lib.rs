@@ -11,3 +11,4 @@ pub mod ids;
 pub mod limits;
 pub mod time;
 pub mod ts;
+pub mod verify;
