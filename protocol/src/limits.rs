@@ -28,3 +28,14 @@ pub const MAX_INTERVAL: Ticks = Ticks(5_400_000);
 
 /// Most anchors of a plan file or message that is kept at once: a wrap of 26.5 hours in 2-second chunks.
 pub const MAX_PLAN_ANCHORS: usize = 48 * 1024;
+
+/// Bytes handed to connections and not yet written out, over all peers: what serving may cost in memory.
+pub const SERVE_BYTES_TOTAL: u64 = 64 * 1024 * 1024;
+/// The same for one peer: enough to fill 1 Gb/s over 30 ms, and sixteen slow readers cannot eat the total alone.
+pub const SERVE_BYTES_PER_PEER: u64 = 4 * 1024 * 1024;
+/// Requests one peer may have waiting: four lanes, a scheduler that looks a few chunks ahead, and room.
+pub const SERVE_REQUESTS_PER_PEER: usize = 64;
+/// Requests waiting in all; each costs some 32 bytes. Over it the answer is Busy.
+pub const SERVE_REQUESTS_TOTAL: usize = 4096;
+/// Peers with something waiting or in flight; each quantum handed out looks at all of them once.
+pub const SERVE_PEERS: usize = 512;
