@@ -9,6 +9,7 @@
 pub mod ccf;
 pub mod ids;
 pub mod limits;
+pub mod score;
 pub mod serve;
 pub mod time;
 pub mod ts;

@@ -39,3 +39,16 @@ pub const SERVE_REQUESTS_PER_PEER: usize = 64;
 pub const SERVE_REQUESTS_TOTAL: usize = 4096;
 /// Peers with something waiting or in flight; each quantum handed out looks at all of them once.
 pub const SERVE_PEERS: usize = 512;
+
+/// Peers whose score is remembered, 100 bytes each; over it the one not heard of for longest is forgotten.
+pub const MAX_SCORES: usize = 4096;
+/// Banned peers remembered; over it the oldest ban is forgotten. Devices are enrolled, so new names are not free.
+pub const MAX_BANS: usize = 4096;
+/// Chunks wanted at once: more than an hour of read-ahead at 4 s. Over it a want is refused.
+pub const MAX_WANTS: usize = 1024;
+/// Holders remembered per wanted chunk. The scheduler samples eight; the rest is reserve.
+pub const MAX_HOLDERS: usize = 64;
+/// Connected sources that the scheduler weighs; over it a new one is not used until another goes.
+pub const MAX_SOURCES: usize = 512;
+/// Lanes to one source (one request each at a time; the scheduler keeps one more per lane waiting).
+pub const MAX_LANES: u8 = 4;
