@@ -18,8 +18,8 @@ pub const MAX_CHUNK_GROUPS: usize = MAX_CHUNK_BYTES / GROUP_BYTES;
 /// Most units of a chunk: ten seconds at 120 pictures a second with 16 audios in 100 ms groups, several times over.
 pub const MAX_CHUNK_UNITS: usize = 16 * 1024;
 
-/// Most core audios of a channel. Real multiplexes carry up to about eight.
-pub const MAX_CORE_AUDIO: usize = 16;
+/// Most core audios of a channel: as many as a PMT of one packet holds. Real multiplexes carry up to about eight.
+pub const MAX_CORE_AUDIO: usize = 14;
 
 /// Shortest distance of targets: below it a chunk's 32 tables alone would outweigh a radio's audio.
 pub const MIN_INTERVAL: Ticks = Ticks(18_000);
@@ -52,3 +52,13 @@ pub const MAX_HOLDERS: usize = 64;
 pub const MAX_SOURCES: usize = 512;
 /// Lanes to one source (one request each at a time; the scheduler keeps one more per lane waiting).
 pub const MAX_LANES: u8 = 4;
+
+/// Largest video unit: no level of H.264 or H.265 that is broadcast allows an intra picture of 8 MiB.
+pub const MAX_UNIT_BYTES: usize = 8 * 1024 * 1024;
+
+/// Most bytes of one audio that wait for the video they belong to: a minute of the highest AAC and MPEG rates.
+pub const MAX_AUDIO_WAITING_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Most chunks that wait for their audio. The wait ends 10 seconds of media time after a chunk at the latest; this
+/// bounds it where the interval is short.
+pub const MAX_CHUNKS_WAITING: usize = 128;
