@@ -7,10 +7,15 @@
 //! ships, and lets strangers' receivers emit identical chunks.
 
 pub mod ccf;
+pub mod duty;
+pub mod grant;
 pub mod ids;
 pub mod limits;
-pub mod score;
-pub mod serve;
+pub mod manifest;
+pub mod plan;
+pub mod sign;
 pub mod time;
+pub mod truth;
 pub mod ts;
 pub mod verify;
+pub mod wire;
