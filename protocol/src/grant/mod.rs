@@ -3,7 +3,11 @@
 //! Both are signed by the seed, bound to a device key and short-lived, and a serving peer checks them offline
 //! (DESIGN 12). A grant moved to another device is worthless, because the connection proves the device's key.
 
+mod join;
+
 use minicbor::{Decode, Encode};
+
+pub use join::{JoinCode, JoinCodeError};
 
 use crate::ids::{ChannelId, ChunkIndex, DeviceId, RecordingId, Slot, SubscriberId, TimelineId};
 use crate::limits::MAX_GRANT_SPANS;

@@ -6,6 +6,7 @@
 //! point at or after it; nothing but the plan and a clock change cuts.
 //! Not for: finding the random access points, which is [`crate::ccf`].
 
+pub mod discovery;
 pub mod timelines;
 
 use minicbor::{Decode, Encode};
