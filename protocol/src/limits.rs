@@ -12,6 +12,16 @@ pub const GROUP_BYTES: usize = 64 * 1024;
 /// Largest chunk: a ten-second chunk (the longest a target may wait for a random access point) at 25 Mb/s, doubled.
 pub const MAX_CHUNK_BYTES: usize = 64 * 1024 * 1024;
 
+/// Longest note that a store keeps on a chunk. A unit index (CCF 20) of a ten-second chunk with every unit listed is
+/// about 100 KiB.
+pub const MAX_NOTE_BYTES: usize = 256 * 1024;
+
+/// Longest key of a record in a store. Keys are made of ids and names, a few hundred bytes at most.
+pub const MAX_TABLE_KEY_BYTES: usize = 1024;
+
+/// Largest record in a store. A manifest of a day of four-second chunks is about 2 MiB; all of it passes the log twice.
+pub const MAX_TABLE_VALUE_BYTES: usize = 16 * 1024 * 1024;
+
 /// Most groups of a chunk.
 pub const MAX_CHUNK_GROUPS: usize = MAX_CHUNK_BYTES / GROUP_BYTES;
 

@@ -1,0 +1,116 @@
+//! How much room there is, and how it is made.
+
+use aftercast_protocol::ids::ChunkCid;
+
+use crate::catalog::Room;
+use crate::{Durability, Inner, NoRoom, Protection, PutError, Store};
+
+/// What the store takes and may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Lengths of all chunks in bytes, partial ones in full.
+    pub chunk_bytes: u64,
+    /// Number of chunks, partial ones included.
+    pub chunks: u64,
+    /// Bytes free on the disk for this process, the reserve included; none where the system does not say.
+    pub disk_free: Option<u64>,
+    /// Most bytes of chunks.
+    pub quota: Option<u64>,
+}
+
+/// What [`Store::make_room`] deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evicted {
+    /// The chunks.
+    pub chunks: Vec<ChunkCid>,
+    /// Sum of their lengths, in bytes.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// What the store takes and may take.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let disk_free = self.inner.disk_free();
+        let catalog = self.inner.shared.lock();
+        Usage {
+            chunk_bytes: catalog.bytes(),
+            chunks: catalog.len() as u64,
+            disk_free,
+            quota: self.inner.config.quota_bytes,
+        }
+    }
+
+    /// Makes room for `bytes` more: deletes acknowledged chunks, those first whose last use is longest ago. Deletes
+    /// nothing where there is room, or where all of them would not be enough.
+    ///
+    /// # Errors
+    /// [`PutError::NoRoom`] where it cannot be done, and [`PutError::Failed`].
+    pub fn make_room(&self, bytes: u64) -> Result<Evicted, PutError> {
+        let inner = &self.inner;
+        inner.writable()?;
+        let victims = {
+            let usable = inner.disk_usable();
+            let catalog = inner.shared.lock();
+            let more = Room { quota: bytes, disk: bytes };
+            let Some(short) = catalog.shortfall(more, inner.config.quota_bytes, usable) else {
+                return Ok(Evicted::default());
+            };
+            let deficit = short.needed - short.free;
+            let victims = catalog.victims(deficit);
+            let freed: u64 = victims.iter().filter_map(|cid| Some(catalog.get(*cid)?.record.len)).sum();
+            if freed < deficit {
+                return Err(short.into());
+            }
+            victims
+        };
+        let claim = inner.shared.claim(victims.clone());
+        let mut batch = self.batch();
+        let mut evicted = Evicted::default();
+        {
+            let catalog = inner.shared.lock();
+            for cid in victims {
+                // Someone may have changed his mind before we had the claim.
+                if let Some(entry) = catalog.get(cid)
+                    && entry.record.protection == Protection::Acknowledged
+                {
+                    evicted.chunks.push(cid);
+                    evicted.bytes += entry.record.len;
+                    batch.delete_chunk(cid);
+                }
+            }
+        }
+        batch.commit_claimed(&claim, Durability::Synced)?;
+        Ok(evicted)
+    }
+}
+
+impl Inner {
+    /// Sets room aside for a chunk that is about to be written.
+    pub(crate) fn reserve(&self, room: Room) -> Result<(), NoRoom> {
+        let usable = self.disk_usable();
+        let mut catalog = self.shared.lock();
+        if let Some(short) = catalog.shortfall(room, self.config.quota_bytes, usable) {
+            return Err(short);
+        }
+        catalog.reserve(room);
+        Ok(())
+    }
+
+    /// Whether the disk takes this much, whatever the quota says.
+    pub(crate) fn check_disk(&self, bytes: u64) -> Result<(), NoRoom> {
+        let usable = self.disk_usable();
+        self.shared.lock().shortfall(Room { quota: 0, disk: bytes }, None, usable).map_or(Ok(()), Err)
+    }
+
+    fn disk_free(&self) -> Option<u64> {
+        let disk = rustix::fs::statvfs(&self.path).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    /// Bytes of the disk that the store may still take. A disk that does not say is taken for one with room: a write
+    /// says when it is not.
+    fn disk_usable(&self) -> u64 {
+        self.disk_free().map_or(u64::MAX, |free| free.saturating_sub(self.config.reserve_free_bytes))
+    }
+}
