@@ -431,7 +431,11 @@ impl Drop for Staged {
 
 /// Refuses hashes of another chunk, and lengths that no chunk has.
 pub(crate) fn check_hashes(cid: ChunkCid, hashes: &GroupHashes) -> Result<(), PutError> {
-    if hashes.cid() == cid && groups_of_len(hashes.len_bytes()).is_some() { Ok(()) } else { Err(PutError::WrongHashes(cid)) }
+    if hashes.cid() == cid && groups_of_len(hashes.len_bytes()).is_some() {
+        Ok(())
+    } else {
+        Err(PutError::WrongHashes(cid))
+    }
 }
 
 pub(crate) fn bounded(what: &'static str, bytes: usize, limit: usize) -> Result<(), PutError> {

@@ -149,8 +149,7 @@ impl Catalog {
 
     /// Which limit forbids so much more: the one that lacks most. `usable` is what the disk may take.
     pub(crate) fn shortfall(&self, more: Room, quota: Option<u64>, usable: u64) -> Option<NoRoom> {
-        let disk =
-            NoRoom { needed: more.disk, free: usable.saturating_sub(self.reserved.disk), limit: Limit::Disk };
+        let disk = NoRoom { needed: more.disk, free: usable.saturating_sub(self.reserved.disk), limit: Limit::Disk };
         let taken = self.bytes.saturating_add(self.reserved.quota);
         let quota = quota.map(|quota| NoRoom {
             needed: more.quota,

@@ -28,8 +28,6 @@
 //! apart, without a log, and become such a table file once they are all there. Bytes of chunks are not compressed
 //! (video does not get smaller), records are (LZ4).
 //!
-//! LAYOUT-FIGURES
-//!
 //! # Use
 //!
 //! All calls block: call them where blocking is allowed. [`Store`] is shared by cloning.

@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock};
 use aftercast_protocol::ids::ChunkCid;
 use aftercast_protocol::verify::{GroupSet, groups_of_len};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, LogLevel, Options,
-    WriteBatch,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, LogLevel,
+    Options, WriteBatch,
 };
 
 use crate::catalog::{Catalog, Entry, Shared};
@@ -195,8 +195,11 @@ impl Recovery<'_> {
         self.demote_lost(&mut records, &files)?;
         let settled: BTreeSet<Ordinal> =
             records.values().filter(|record| record.settled).map(|record| record.ordinal).collect();
-        let partial: BTreeMap<Ordinal, ChunkCid> =
-            records.iter().filter(|(_, record)| is_partial(record)).map(|(cid, record)| (record.ordinal, *cid)).collect();
+        let partial: BTreeMap<Ordinal, ChunkCid> = records
+            .iter()
+            .filter(|(_, record)| is_partial(record))
+            .map(|(cid, record)| (record.ordinal, *cid))
+            .collect();
         self.remove_orphans(&files, &settled)?;
         let parts = self.partial_ordinals(&partial)?;
         let last = records.values().map(|record| record.ordinal).chain(files).chain(parts.last().copied()).max();

@@ -110,8 +110,13 @@ mod tests {
 
     #[test]
     fn a_record_of_format_1_stays_readable() {
-        let record =
-            Record { ordinal: Ordinal(7), len: 70_000, settled: true, dropped: vec![1], protection: Protection::Pinned };
+        let record = Record {
+            ordinal: Ordinal(7),
+            len: 70_000,
+            settled: true,
+            dropped: vec![1],
+            protection: Protection::Pinned,
+        };
         let golden = [0x85, 7, 0x1a, 0, 1, 0x11, 0x70, 0xf5, 0x81, 1, 2];
         assert_eq!(record.encode(), golden);
         assert_eq!(minicbor::decode::<Record>(&golden).ok(), Some(record));

@@ -32,7 +32,8 @@ fn ranges_are_cut_at_group_borders_and_at_the_end() {
     let chunk = Chunk::new(2, 2 * GROUP + 100);
     store.put_chunk(chunk.cid, &chunk.bytes, &chunk.hashes, b"", Durability::Buffered).unwrap();
     let end = chunk.bytes.len();
-    for (from, to) in [(0, 0), (0, 1), (GROUP - 1, GROUP + 1), (GROUP, 2 * GROUP), (5, end), (end, end), (end - 1, end)] {
+    for (from, to) in [(0, 0), (0, 1), (GROUP - 1, GROUP + 1), (GROUP, 2 * GROUP), (5, end), (end, end), (end - 1, end)]
+    {
         let got = store.read_range(chunk.cid, from as u64..to as u64).unwrap();
         assert_eq!(got.as_deref(), Some(&chunk.bytes[from..to]), "{from}..{to}");
     }
@@ -233,7 +234,8 @@ fn many_threads_may_put_read_and_delete_the_same_chunks() {
                             let _ = store.put_group(chunk.cid, GroupIndex(0), chunk.group(0));
                         }
                         _ => {
-                            let put = store.put_chunk(chunk.cid, &chunk.bytes, &chunk.hashes, b"", Durability::Buffered);
+                            let put =
+                                store.put_chunk(chunk.cid, &chunk.bytes, &chunk.hashes, b"", Durability::Buffered);
                             put.unwrap();
                         }
                     }

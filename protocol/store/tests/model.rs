@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use aftercast_protocol::ids::GroupIndex;
@@ -137,9 +138,8 @@ impl Pair {
                     return;
                 }
                 assert_eq!(begun, Ok(()));
-                if !model.held.contains_key(&n) {
-                    let protection = Protection::Unacknowledged;
-                    model.held.insert(n, Held { groups: BTreeSet::new(), note, protection });
+                if let Entry::Vacant(vacant) = model.held.entry(n) {
+                    vacant.insert(Held { groups: BTreeSet::new(), note, protection: Protection::Unacknowledged });
                     model.used(n);
                 }
             }
@@ -229,7 +229,10 @@ impl Pair {
         for (n, held) in &self.model.held {
             let chunk = &self.chunks[*n];
             let info = listed.iter().find(|info| info.cid == chunk.cid).unwrap();
-            assert_eq!((info.len, &info.note[..], info.protection), (LENGTHS[*n] as u64, &[held.note][..], held.protection));
+            assert_eq!(
+                (info.len, &info.note[..], info.protection),
+                (LENGTHS[*n] as u64, &[held.note][..], held.protection)
+            );
             assert_eq!(info.complete, held.groups.len() == chunk.groups() as usize);
             let have = store.have(chunk.cid).unwrap();
             let have: BTreeSet<u32> = (0..chunk.groups()).filter(|group| have.contains(GroupIndex(*group))).collect();

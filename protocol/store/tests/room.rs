@@ -20,8 +20,7 @@ fn over_the_quota_a_chunk_is_refused_and_nothing_is_lost() {
     let store = with_quota(dir.path(), 3 * GROUP);
     let [a, b] = [1, 2].map(|seed| Chunk::new(seed, 2 * GROUP));
     put(&store, &a).unwrap();
-    let no_room =
-        NoRoom { needed: 2 * GROUP as u64, free: GROUP as u64, limit: Limit::Quota(3 * GROUP as u64) };
+    let no_room = NoRoom { needed: 2 * GROUP as u64, free: GROUP as u64, limit: Limit::Quota(3 * GROUP as u64) };
     assert_eq!(put(&store, &b), Err(no_room.into()));
     assert_eq!(store.begin_partial(b.cid, &b.hashes, b""), Err(no_room.into()));
     assert_eq!(store.read_chunk(a.cid).unwrap().as_ref(), Some(&a.bytes));
