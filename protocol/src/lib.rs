@@ -13,6 +13,8 @@ pub mod ids;
 pub mod limits;
 pub mod manifest;
 pub mod plan;
+pub mod score;
+pub mod serve;
 pub mod sign;
 pub mod time;
 pub mod truth;
