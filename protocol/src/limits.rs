@@ -1,6 +1,6 @@
 //! Every bound of the system, with its reason. Over a bound there is a refusal with a reason and a counter.
 
-use crate::time::Ticks;
+use crate::time::{Micros, Ticks};
 
 /// Longest channel or subscriber name. Names become path and key parts; 64 leaves room in both.
 pub const MAX_NAME_BYTES: usize = 64;
@@ -65,3 +65,69 @@ pub const MAX_TEXT_BYTES: usize = 256;
 pub const MANIFEST_PAGE_ENTRIES: usize = 192;
 /// Most pages of a manifest: a week in 4-second chunks, with room.
 pub const MAX_MANIFEST_PAGES: u32 = 1024;
+/// Largest video unit: no level of H.264 or H.265 that is broadcast allows an intra picture of 8 MiB.
+pub const MAX_UNIT_BYTES: usize = 8 * 1024 * 1024;
+
+/// Most bytes of one audio that wait for the video they belong to: a minute of the highest AAC and MPEG rates.
+pub const MAX_AUDIO_WAITING_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Most chunks that wait for their audio. The wait ends 10 seconds of media time after a chunk at the latest; this
+/// bounds it where the interval is short.
+pub const MAX_CHUNKS_WAITING: usize = 128;
+
+/// Control frames queued towards one device: 4 MiB at worst. Over it senders wait, or are told.
+pub const MAX_CTL_QUEUED_FRAMES: usize = 64;
+/// Longest gossip message: gossipsub's own default, stated because peers must agree on it.
+pub const MAX_GOSSIP_BYTES: usize = 64 * 1024;
+/// Topics a peer may be subscribed to: one per channel it follows, with room. Over it gossipsub refuses.
+pub const MAX_TOPICS_PER_PEER: usize = 256;
+
+/// Connections of a node or seed, unless configured otherwise. Each costs some 100 KiB when idle.
+pub const MAX_CONNECTIONS: u32 = 1024;
+/// Connections to one device: both directions over both transports.
+pub const MAX_CONNECTIONS_PER_DEVICE: u32 = 4;
+/// Inbound connections in their handshake. Over it the listener closes new ones.
+pub const MAX_PENDING_INBOUND: u32 = 128;
+/// Outbound connections in their handshake. Over it dials are refused.
+pub const MAX_PENDING_DIALS: u32 = 128;
+/// Longest wait for a connection, name resolution and control stream included.
+pub const DIAL_TIMEOUT: Micros = Micros::from_secs(20);
+/// Streams of one connection: lanes both ways, and what gossip, Kademlia and identify open for a moment.
+pub const MAX_STREAMS_PER_CONNECTION: usize = 256;
+/// Longest wait for a stream to be negotiated: a round trip, under load.
+pub const STREAM_OPEN_TIMEOUT: Micros = Micros::from_secs(10);
+/// Devices remembered as banned; the oldest is forgotten first. A new key is free, so a longer list buys little.
+pub const MAX_BANNED_DEVICES: usize = 4096;
+
+/// Lanes one device may have open to us: four in use (`MAX_LANES_PER_PEER`), and as many whose reset is under way.
+/// Over it the lane is reset.
+pub const MAX_INBOUND_LANES_PER_DEVICE: usize = 8;
+/// Lanes open to us in all. Over it the lane is reset.
+pub const MAX_INBOUND_LANES: usize = 512;
+/// Lanes being opened towards one device at once.
+pub const MAX_OPENING_LANES: usize = 16;
+/// Streams that wait inside a connection for the swarm to take them over. Over it a lane is reset.
+pub const MAX_UNDELIVERED_STREAMS: usize = 32;
+/// Lanes kept open towards one peer: two fill a line, four hide the gaps between requests on a long one.
+pub const MAX_LANES_PER_PEER: usize = 4;
+
+/// Events that wait for the application: 16 MiB of control frames at worst. Over it peers are slowed down.
+pub const MAX_NET_EVENTS: usize = 256;
+/// Gossip and discoveries that wait for room among those events. Over it they are dropped and counted.
+pub const MAX_BACKLOG_EVENTS: usize = 256;
+/// Commands that wait for the network task. Over it callers wait.
+pub const MAX_NET_COMMANDS: usize = 256;
+
+/// Provider records we hold for ourselves. Kademlia's store stops at 1,024 by default, a channel-day of chunks at
+/// four seconds alone is 21,600; a record costs some 200 bytes.
+pub const MAX_PROVIDED_KEYS: usize = 64 * 1024;
+/// Providers kept per key, of others: enough to choose from.
+pub const MAX_PROVIDERS_PER_KEY: usize = 32;
+/// Value records kept for others. We store none ourselves; this only bounds what strangers may leave here.
+pub const MAX_DHT_RECORDS: usize = 256;
+/// Provider look-ups under way at once. Over it callers wait.
+pub const MAX_CONCURRENT_FINDS: usize = 32;
+/// Providers taken from one look-up.
+pub const MAX_FOUND_PROVIDERS: usize = 64;
+/// Longest provider look-up.
+pub const FIND_TIMEOUT: Micros = Micros::from_secs(15);
