@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use aftercast_protocol::ids::{ChannelId, DeviceId};
 use aftercast_protocol::limits::{
-    MAX_BACKLOG_EVENTS, MAX_CONNECTIONS_PER_DEVICE, MAX_CTL_QUEUED_FRAMES, MAX_INBOUND_LANES,
-    MAX_INBOUND_LANES_PER_DEVICE, MAX_ADDRS_PER_PEER,
+    MAX_ADDRS_PER_PEER, MAX_BACKLOG_EVENTS, MAX_CONNECTIONS_PER_DEVICE, MAX_CTL_QUEUED_FRAMES, MAX_INBOUND_LANES,
+    MAX_INBOUND_LANES_PER_DEVICE,
 };
 use futures::StreamExt as _;
 use libp2p::core::Endpoint;
