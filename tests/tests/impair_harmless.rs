@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use aftercast_tests::broadcast::{AudioCodec, BroadcastSpec, generate};
-use aftercast_tests::impair::{Recipe, impair, packet, psi};
+use aftercast_tests::impair::{Prng, Recipe, impair, packet, psi};
 use aftercast_tests::media::ffmpeg::{Decoded, decode};
 
 const TMP: &str = env!("CARGO_TARGET_TMPDIR");
@@ -142,4 +142,53 @@ fn rewritten_tables_have_the_right_crc() {
 fn refuses_what_is_no_transport_stream() {
     assert!(impair(&[], &[], 1).is_err());
     assert!(impair(&[0x48; 10_000], &[], 1).is_err());
+}
+
+/// A programme of one's own may be broken anywhere: a recipe is applied or refused, never a panic.
+#[test]
+fn broken_source_is_no_reason_to_panic() {
+    let source = &aac()[..188 * 400];
+    let every = [
+        "repacketise",
+        "pes-headers",
+        "regroup=3",
+        "delimiters=add",
+        "delimiters=remove",
+        "pts-shift=1s",
+        "pts-wrap=1s",
+        "jump=0.1s/by=1s",
+        "nulls=drop",
+        "nulls=9%",
+        "pcr-restamp=1s",
+        "pcr-jitter=1s",
+        "counters",
+        "flags",
+        "si-noise=9%",
+        "duplicates=9%",
+        "pid-remap",
+        "pmt-version=3",
+        "reorder=9",
+        "loss=9%/burst=3",
+        "single=9",
+        "lose16=2",
+        "truncate=9",
+        "tei=9%",
+        "flips=9",
+        "late=1s",
+        "early=0.1s",
+        "framing=204",
+    ];
+    for seed in 0..40 {
+        let mut prng = Prng::new(seed, "damage");
+        let mut broken = source.to_vec();
+        for _ in 0..400 {
+            // Mostly in headers, where it hurts.
+            let at = prng.below(400) * 188 + if prng.below(3) == 0 { prng.below(188) } else { 1 + prng.below(24) };
+            broken[at] = prng.next() as u8;
+        }
+        for text in every {
+            let _ = impair(&broken, &recipes(&[text]), seed);
+        }
+        let _ = impair(&broken, &recipes(&every[8..]), seed);
+    }
 }

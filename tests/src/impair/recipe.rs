@@ -108,7 +108,7 @@ impl Recipe {
     }
 
     /// Text forms with a line of explanation each, for `--help`.
-    pub const HELP: &str = "\
+    pub const HELP: &str = "  \
   remux=10s  hls=2s                          through FFmpeg: copied into another stream, or HLS segments
   repacketise  pes-headers  regroup=6        other packets, other PES headers, other audio grouping
   delimiters=add|remove                      AVC access unit delimiters
