@@ -230,6 +230,11 @@ number_id!(
     GroupIndex, u32
 );
 
+number_id!(
+    /// A request for groups of a chunk, numbered by the side that asks; never used twice on one connection.
+    RequestId, u64
+);
+
 /// Where a chunk belongs: a cell of one timeline of one channel. Several CIDs may claim one slot; truth decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize)]
 pub struct Slot {

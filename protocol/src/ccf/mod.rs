@@ -2,15 +2,25 @@
 //!
 //! The rules are numbered in `protocol/CCF.md`, the normative text; comments cite them as "CCF n".
 
+mod assemble;
 mod chunk;
+mod chunker;
+mod cutter;
+pub mod object;
 mod profile;
+mod reader;
+mod roles;
 mod unit_index;
+mod writer;
 
 pub use chunk::{
     Chunk, ChunkQuality, ChunkState, ChunkerEvent, CleanChunk, Mark, MarkKind, WithheldChunk, WithheldReason,
 };
+pub use chunker::Chunker;
 pub use profile::{
     AUDIO_GRID, AUDIO_GRID_RADIO, Anchor, AudioCodec, AudioProfile, CCF_VERSION, ChunkPlan, Language, PCR_LEAD,
     PlanError, Profile, ProgramSelect, VideoCodec,
 };
+pub use reader::{ReadError, check_canonical, read_units};
 pub use unit_index::{UnitEntry, UnitIndex, UnitIndexError};
+pub use writer::{MAX_AUDIO_UNIT_BYTES, Unit, WriteError, write_chunk};

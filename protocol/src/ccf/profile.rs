@@ -190,6 +190,15 @@ impl AudioProfile {
     }
 }
 
+impl AudioProfile {
+    /// Descriptors that the canonical PMT gives it: the language alone, as the codecs of this version need no other.
+    pub(super) fn descriptors(&self) -> Vec<u8> {
+        let Some(language) = self.language else { return Vec::new() };
+        let [a, b, c] = language.letters();
+        vec![0x0A, 4, a, b, c, 0]
+    }
+}
+
 /// The core streams of a channel, in the order in which every chunk carries them, and the constants of its form.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

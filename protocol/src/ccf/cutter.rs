@@ -1,0 +1,371 @@
+//! Where chunks begin and end: targets, random access points, certainty (CCF 9 to 13).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::profile::Anchor;
+use super::writer::unit_digest;
+use crate::ids::{ChunkIndex, TimelineId, UnitDigest};
+use crate::limits::{MAX_CHUNK_BYTES, MAX_CHUNK_UNITS, MAX_PLAN_ANCHORS};
+use crate::time::{MediaTime, PTS_WRAP, Pts33, TICKS_PER_SECOND, Ticks};
+use crate::ts::video::{HoleCause, VideoUnit};
+
+const WRAP: i64 = PTS_WRAP as i64;
+/// How long a target waits for a random access point.
+pub(super) const RAP_WAIT: i64 = 900_000;
+/// A forward step of DTS beyond this is a clock change.
+const CLOCK_STEP: i64 = TICKS_PER_SECOND;
+/// Steps of DTS that tell the frame duration.
+const STEPS: usize = 8;
+
+/// A video unit with its times.
+#[derive(Debug)]
+pub(super) struct CutUnit {
+    /// Canonical times.
+    pub pts: MediaTime,
+    pub dts: MediaTime,
+    pub rap: bool,
+    pub data: Vec<u8>,
+    pub digest: UnitDigest,
+    pub dirty: Option<HoleCause>,
+    pub after_hole: Option<HoleCause>,
+}
+
+/// A place where a chunk begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Boundary {
+    pub pts: MediaTime,
+    /// Wrap and grid cell of the target it resolves.
+    wrap: i64,
+    cell: i64,
+    pub dependent: bool,
+    /// Why another receiver might have cut elsewhere; `None` if it is certain.
+    pub uncertain: Option<HoleCause>,
+    /// Certain because an anchor matched, whatever was lost before it.
+    pub anchored: bool,
+}
+
+/// A chunk's video.
+#[derive(Debug)]
+pub(super) struct CutChunk {
+    pub epoch: u32,
+    pub timeline: TimelineId,
+    pub index: ChunkIndex,
+    pub opening: Boundary,
+    /// Canonical PTS of the next chunk, or where the clock changed.
+    pub end: MediaTime,
+    pub end_uncertain: Option<HoleCause>,
+    pub units: Vec<CutUnit>,
+    /// Received time less canonical time.
+    pub shift: i64,
+    /// Units seen, dropped ones included.
+    pub seen: u32,
+    /// More than a chunk can hold came, and was dropped.
+    pub oversize: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    opening: Boundary,
+    units: Vec<CutUnit>,
+    bytes: usize,
+    seen: u32,
+    greatest_pts: MediaTime,
+    oversize: bool,
+}
+
+/// A stretch of units without a hole.
+#[derive(Debug, Clone, Copy, Default)]
+struct Run {
+    least_pts: Option<MediaTime>,
+    first_rap: Option<MediaTime>,
+    /// It reaches back to a certain boundary.
+    from_boundary: bool,
+}
+
+/// Cuts video units into chunks.
+#[derive(Debug)]
+pub(super) struct Cutter {
+    interval: i64,
+    anchors: BTreeMap<UnitDigest, Vec<Anchor>>,
+    anchor_count: usize,
+    pub epoch: u32,
+    pub timeline: TimelineId,
+    next_local: u32,
+    identified: bool,
+    shift: i64,
+    /// Added to the wrap count of canonical times: 0 at a timeline's beginning, or as the anchors number it.
+    wrap_base: i64,
+    open: Option<Open>,
+    target: MediaTime,
+    run: Run,
+    /// Last unit: received DTS, and whether its end was whole.
+    last: Option<(MediaTime, bool)>,
+    steps: VecDeque<i64>,
+    why_broken: HoleCause,
+    out: VecDeque<CutChunk>,
+    /// Numbers of a timeline that became another, to be told.
+    pub renamed: VecDeque<(TimelineId, TimelineId)>,
+}
+
+impl Cutter {
+    pub(super) fn new(interval: Ticks, anchors: &[Anchor]) -> Self {
+        let mut cutter = Self {
+            interval: interval.0,
+            anchors: BTreeMap::new(),
+            anchor_count: 0,
+            epoch: 0,
+            timeline: TimelineId(0),
+            next_local: 1,
+            identified: false,
+            shift: 0,
+            wrap_base: 0,
+            open: None,
+            target: MediaTime(0),
+            run: Run::default(),
+            last: None,
+            steps: VecDeque::new(),
+            why_broken: HoleCause::Edge,
+            out: VecDeque::new(),
+            renamed: VecDeque::new(),
+        };
+        cutter.add_anchors(anchors);
+        cutter
+    }
+
+    /// Learns anchors; an open chunk that one of them opens becomes certain.
+    pub(super) fn add_anchors(&mut self, anchors: &[Anchor]) {
+        for anchor in anchors {
+            let known = self.anchors.entry(anchor.digest).or_default();
+            if self.anchor_count < MAX_PLAN_ANCHORS && !known.contains(anchor) {
+                known.push(*anchor);
+                self.anchor_count += 1;
+            }
+        }
+        let opening =
+            self.open.as_ref().and_then(|open| open.units.first()).map(|unit| (unit.digest, unit.pts, unit.rap));
+        let Some((digest, pts, rap)) = opening else { return };
+        self.identify(digest, pts, rap);
+        if let Some(found) = self.anchored(digest, pts, rap)
+            && let Some(open) = &mut self.open
+        {
+            open.opening = found;
+        }
+    }
+
+    /// The next chunk whose video is complete.
+    pub(super) fn poll(&mut self) -> Option<CutChunk> {
+        let mut chunk = self.out.pop_front()?;
+        if chunk.epoch == self.epoch {
+            chunk.timeline = self.timeline;
+            chunk.index = self.index(chunk.opening);
+        }
+        Some(chunk)
+    }
+
+    /// Timeline and index of a chunk cut earlier, as they are known by now.
+    pub(super) fn name(&self, chunk: &CutChunk) -> (TimelineId, ChunkIndex) {
+        if chunk.epoch == self.epoch {
+            (self.timeline, self.index(chunk.opening))
+        } else {
+            (chunk.timeline, chunk.index)
+        }
+    }
+
+    /// Takes the next unit in decode order.
+    pub(super) fn push(&mut self, mut unit: VideoUnit) {
+        let Some((received_pts, received_dts)) = self.unwrap(&mut unit) else { return };
+        let step = self.last.map_or(0, |(last, _)| received_dts.0 - last.0);
+        let follows = unit.after_hole.is_none() && !unit.headless && self.last.is_some_and(|(_, whole)| whole);
+        if step < 0 || (step > CLOCK_STEP && follows) {
+            self.change_clock(follows);
+        } else if follows {
+            if self.is_missing_frames(step) {
+                unit.after_hole = Some(HoleCause::Loss);
+                if let Some(last) = self.open.as_mut().and_then(|open| open.units.last_mut()) {
+                    last.dirty = last.dirty.max(Some(HoleCause::Loss));
+                }
+            }
+            if self.steps.len() == STEPS {
+                self.steps.pop_front();
+            }
+            self.steps.push_back(step);
+        }
+        self.last = Some((received_dts, unit.dirty.is_none()));
+        let digest = unit_digest(&unit.data);
+        let pts = MediaTime(received_pts.0 - self.shift);
+        self.identify(digest, pts, unit.rap);
+        self.place(CutUnit {
+            pts,
+            dts: MediaTime(received_dts.0 - self.shift),
+            rap: unit.rap,
+            data: unit.data,
+            digest,
+            dirty: unit.dirty,
+            after_hole: unit.after_hole.max(unit.headless.then_some(unit.dirty).flatten()),
+        });
+    }
+
+    /// Ends the input.
+    pub(super) fn finish(&mut self) {
+        self.close(None, Some(HoleCause::Edge));
+    }
+
+    /// Times of a unit, unwrapped. A unit without times of its own is damaged, and stands a frame after the one before.
+    fn unwrap(&self, unit: &mut VideoUnit) -> Option<(MediaTime, MediaTime)> {
+        let last = self.last.map(|(dts, _)| dts);
+        match unit.times.pts.filter(|_| !unit.headless) {
+            Some(pts) => {
+                let dts33 = unit.times.dts.unwrap_or(pts);
+                let dts = last.map_or(MediaTime(dts33.0 as i64), |last| dts33.unwrap_near(last));
+                Some((pts.unwrap_near(dts), dts))
+            }
+            None => {
+                unit.dirty = unit.dirty.max(Some(HoleCause::Loss));
+                unit.headless = true;
+                unit.rap = false;
+                let dts = last? + Ticks(self.steps.back().copied().unwrap_or(0));
+                Some((dts, dts))
+            }
+        }
+    }
+
+    /// A step of 1.5 frames and more: frames are missing though no counter says so (CCF 14). Streams of changing frame
+    /// duration are given the longest of their recent steps.
+    fn is_missing_frames(&self, step: i64) -> bool {
+        self.steps.iter().max().is_some_and(|&longest| longest > 0 && 2 * step >= 3 * longest)
+    }
+
+    fn change_clock(&mut self, _certain: bool) {
+        let greatest = self.open.as_ref().map(|open| open.greatest_pts);
+        self.close(greatest, Some(HoleCause::Edge));
+        self.epoch += 1;
+        let from = std::mem::replace(&mut self.timeline, TimelineId(self.next_local));
+        self.renamed.push_back((from, self.timeline));
+        self.next_local += 1;
+        self.identified = false;
+        self.shift = 0;
+        self.wrap_base = 0;
+        self.run = Run::default();
+        self.why_broken = HoleCause::Edge;
+        self.steps.clear();
+    }
+
+    /// Finds out which timeline of the plan this is.
+    fn identify(&mut self, digest: UnitDigest, pts: MediaTime, rap: bool) {
+        if self.identified {
+            return;
+        }
+        let Some(anchor) = self.anchors.get(&digest).and_then(|known| known.iter().find(|a| a.pts == Pts33::of(pts)))
+        else {
+            return;
+        };
+        self.identified = true;
+        if self.timeline != anchor.timeline {
+            self.renamed.push_back((self.timeline, anchor.timeline));
+            self.timeline = anchor.timeline;
+            self.next_local = self.next_local.max(anchor.timeline.0.saturating_add(1));
+        }
+        let resolves = if rap { pts.0 } else { pts.0 - RAP_WAIT };
+        let wrap = i64::try_from(anchor.index.0 / self.cells() as u64).unwrap_or(0);
+        self.wrap_base = wrap - resolves.div_euclid(WRAP);
+    }
+
+    /// The boundary at a unit that an anchor names.
+    fn anchored(&self, digest: UnitDigest, pts: MediaTime, rap: bool) -> Option<Boundary> {
+        let known = self.anchors.get(&digest).filter(|_| self.identified)?;
+        known.iter().find(|a| a.timeline == self.timeline && a.pts == Pts33::of(pts))?;
+        Some(Boundary { uncertain: None, anchored: true, ..self.boundary_at(pts, rap) })
+    }
+
+    /// A boundary at a unit, certain so far.
+    fn boundary_at(&self, pts: MediaTime, rap: bool) -> Boundary {
+        let resolves = if rap { pts.0 } else { pts.0 - RAP_WAIT };
+        // The grid restarts at each wrap.
+        let (wrap, cell) = (resolves.div_euclid(WRAP), resolves.rem_euclid(WRAP) / self.interval);
+        Boundary { pts, wrap, cell, dependent: !rap, uncertain: None, anchored: false }
+    }
+
+    /// Puts a unit into its chunk, opening one where it is a boundary.
+    fn place(&mut self, unit: CutUnit) {
+        let start_whole = unit.after_hole.is_none();
+        if !start_whole {
+            self.why_broken = unit.after_hole.unwrap_or(HoleCause::Loss);
+            self.run = Run::default();
+        }
+        if let Some(boundary) = self.boundary(&unit) {
+            self.close(Some(boundary.pts), boundary.uncertain);
+            self.run.from_boundary = boundary.uncertain.is_none();
+            let cell_start = (boundary.wrap * WRAP) + boundary.cell * self.interval;
+            self.target = MediaTime((cell_start + self.interval).min((boundary.wrap + 1) * WRAP));
+            self.open = Some(Open {
+                opening: boundary,
+                units: Vec::new(),
+                bytes: 0,
+                seen: 0,
+                greatest_pts: unit.pts,
+                oversize: false,
+            });
+        }
+        self.run.least_pts = Some(self.run.least_pts.map_or(unit.pts, |least| least.min(unit.pts)));
+        if unit.rap && self.run.first_rap.is_none() {
+            self.run.first_rap = Some(unit.pts);
+        }
+        if let Some(cause) = unit.dirty {
+            self.why_broken = cause;
+            self.run = Run::default();
+        }
+        let Some(open) = &mut self.open else { return };
+        open.seen += 1;
+        open.greatest_pts = open.greatest_pts.max(unit.pts);
+        open.bytes += unit.data.len();
+        open.oversize |= open.bytes > MAX_CHUNK_BYTES || open.units.len() >= MAX_CHUNK_UNITS;
+        if !open.oversize {
+            open.units.push(unit);
+        }
+    }
+
+    fn boundary(&self, unit: &CutUnit) -> Option<Boundary> {
+        if let Some(found) = self.anchored(unit.digest, unit.pts, unit.rap) {
+            return Some(found);
+        }
+        let broken = Some(self.why_broken);
+        if self.open.is_none() {
+            // The input's first unit: an edge, but it says where its chunk lies.
+            return Some(Boundary { dependent: !unit.rap, uncertain: broken, ..self.boundary_at(unit.pts, true) });
+        }
+        let certain = if unit.rap && unit.pts >= self.target {
+            self.run.first_rap.is_some_and(|first| first < self.target)
+        } else if unit.pts.0 >= self.target.0 + RAP_WAIT {
+            self.run.from_boundary || self.run.least_pts.is_some_and(|least| least.0 < self.target.0 - TICKS_PER_SECOND)
+        } else {
+            return None;
+        };
+        Some(Boundary { uncertain: if certain { None } else { broken }, ..self.boundary_at(unit.pts, unit.rap) })
+    }
+
+    /// Closes the open chunk at `end`, or at its greatest time where there is none.
+    fn close(&mut self, end: Option<MediaTime>, end_uncertain: Option<HoleCause>) {
+        let Some(open) = self.open.take() else { return };
+        self.out.push_back(CutChunk {
+            epoch: self.epoch,
+            timeline: self.timeline,
+            index: self.index(open.opening),
+            opening: open.opening,
+            end: end.unwrap_or(open.greatest_pts),
+            end_uncertain,
+            units: open.units,
+            shift: self.shift,
+            seen: open.seen,
+            oversize: open.oversize,
+        });
+    }
+
+    fn cells(&self) -> i64 {
+        (WRAP + self.interval - 1) / self.interval
+    }
+
+    fn index(&self, boundary: Boundary) -> ChunkIndex {
+        let wrap = boundary.wrap.saturating_add(self.wrap_base).max(0);
+        ChunkIndex(wrap.saturating_mul(self.cells()).saturating_add(boundary.cell) as u64)
+    }
+}

@@ -1,0 +1,294 @@
+//! Audio frames of an elementary stream: split by header, timed from PES times, holes between them recorded
+//! (CCF 5, 7).
+
+use std::collections::VecDeque;
+
+use super::video::HoleCause;
+use super::{adts, mpeg_audio};
+use crate::time::{MediaTime, Pts33};
+
+/// What a frame's header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Bytes of the frame, header included.
+    pub bytes: usize,
+    /// Samples that it decodes to, per channel.
+    pub samples: u32,
+    /// Samples per second.
+    pub rate: u32,
+}
+
+/// How the frames of a codec are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// AAC in ADTS.
+    Adts,
+    /// MPEG-1 and MPEG-2 audio.
+    Mpeg,
+}
+
+impl Framing {
+    fn header_bytes(self) -> usize {
+        match self {
+            Self::Adts => adts::HEADER_BYTES,
+            Self::Mpeg => mpeg_audio::HEADER_BYTES,
+        }
+    }
+    /// Reads a header at the front of `bytes`; `None` where there is none.
+    #[must_use]
+    pub fn read(self, bytes: &[u8]) -> Option<FrameHeader> {
+        match self {
+            Self::Adts => adts::read_header(bytes),
+            Self::Mpeg => mpeg_audio::read_header(bytes),
+        }
+    }
+}
+
+/// A frame as received; its bytes are in [`AudioFrames::bytes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AudioFrame {
+    /// Presentation time, unwrapped.
+    pub pts: MediaTime,
+    /// Position of its first byte in the received elementary stream.
+    pub at: u64,
+    /// Its header.
+    pub header: FrameHeader,
+    /// Bytes are missing between the frame before and this one.
+    pub gap: Option<HoleCause>,
+}
+
+/// Counting of frames from the last received time.
+#[derive(Debug, Clone, Copy)]
+struct Count {
+    base: MediaTime,
+    samples: u64,
+}
+
+/// Most frames without a time that wait for one: the largest PES packet holds fewer than this many smallest frames.
+const MAX_UNTIMED: usize = 1024;
+
+/// Splits an audio elementary stream into frames.
+#[derive(Debug)]
+pub struct AudioFrames {
+    framing: Framing,
+    /// Bytes from `base` on: frames still wanted, then what is not yet a frame.
+    buf: VecBytes,
+    /// Position up to which frames were taken.
+    taken: u64,
+    synced: bool,
+    gap: Option<HoleCause>,
+    count: Option<Count>,
+    /// Where the next frame would have begun before the last hole.
+    last_end: Option<MediaTime>,
+    /// Frames behind a hole whose time the next PES packet tells.
+    untimed: Vec<AudioFrame>,
+    packets: VecDeque<(u64, Pts33)>,
+    out: VecDeque<AudioFrame>,
+}
+
+/// A vector that forgets its front.
+#[derive(Debug, Default)]
+struct VecBytes {
+    bytes: Vec<u8>,
+    /// Bytes at the front that are forgotten but not yet removed.
+    dead: usize,
+    base: u64,
+}
+
+impl VecBytes {
+    fn end(&self) -> u64 {
+        self.base + (self.bytes.len() - self.dead) as u64
+    }
+    fn from(&self, at: u64) -> &[u8] {
+        let skip = usize::try_from(at.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        self.bytes.get(self.dead.saturating_add(skip)..).unwrap_or_default()
+    }
+    fn forget(&mut self, to: u64) {
+        let count = (to.clamp(self.base, self.end()) - self.base) as usize;
+        self.dead += count;
+        self.base += count as u64;
+        // Moving the rest costs less than what was read since, amortised.
+        if self.dead > self.bytes.len() / 2 {
+            self.bytes.drain(..self.dead);
+            self.dead = 0;
+        }
+    }
+}
+
+impl AudioFrames {
+    /// A splitter at the beginning of a reception.
+    #[must_use]
+    pub fn new(framing: Framing) -> Self {
+        Self {
+            framing,
+            buf: VecBytes::default(),
+            taken: 0,
+            synced: false,
+            gap: Some(HoleCause::Edge),
+            count: None,
+            last_end: None,
+            untimed: Vec::new(),
+            packets: VecDeque::new(),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Bytes are missing here.
+    pub fn hole(&mut self, cause: HoleCause) {
+        // A frame that is not complete by now has the hole inside it.
+        self.taken = self.buf.end();
+        self.synced = false;
+        self.gap = self.gap.max(Some(cause)).max(self.drop_untimed());
+        self.count = None;
+        self.packets.clear();
+    }
+
+    /// A PES packet with this time begins here.
+    pub fn pes_start(&mut self, pts: Option<Pts33>) {
+        if let Some(pts) = pts {
+            self.packets.push_back((self.buf.end(), pts));
+        }
+    }
+
+    /// Takes elementary bytes in. `near` tells which wrap the first time belongs to.
+    pub fn push(&mut self, bytes: &[u8], near: MediaTime) {
+        self.buf.bytes.extend_from_slice(bytes);
+        while self.take_frame(near) {}
+    }
+
+    /// The next frame.
+    pub fn poll(&mut self) -> Option<AudioFrame> {
+        self.out.pop_front()
+    }
+
+    /// Bytes of the elementary stream from a position to another; empty where they are forgotten.
+    #[must_use]
+    pub fn bytes(&self, from: u64, to: u64) -> &[u8] {
+        if from < self.buf.base {
+            return &[];
+        }
+        self.buf.from(from).get(..to.saturating_sub(from) as usize).unwrap_or_default()
+    }
+
+    /// Bytes before this position are not wanted any more.
+    pub fn forget(&mut self, to: u64) {
+        let first_wanted = self.untimed.first().map_or(self.taken, |frame| frame.at);
+        self.buf.forget(to.min(first_wanted));
+    }
+
+    fn take_frame(&mut self, near: MediaTime) -> bool {
+        let rest = self.buf.from(self.taken);
+        let need = self.framing.header_bytes();
+        if rest.len() < need {
+            return false;
+        }
+        let Some(header) = self.framing.read(rest) else {
+            return self.skip();
+        };
+        if rest.len() < header.bytes {
+            return false;
+        }
+        if !self.synced {
+            // Sync wants a second header of equal rate one frame later.
+            let Some(second) = rest.get(header.bytes..).filter(|second| second.len() >= need) else { return false };
+            if self.framing.read(second).is_none_or(|second| second.rate != header.rate) {
+                return self.skip();
+            }
+            self.synced = true;
+        }
+        self.frame(header, near);
+        true
+    }
+
+    /// Goes one byte on in search of a header.
+    fn skip(&mut self) -> bool {
+        self.gap = self.gap.max(Some(HoleCause::Loss));
+        self.synced = false;
+        self.taken += 1;
+        let rest = self.buf.from(self.taken);
+        // Both framings begin with eight ones.
+        self.taken += memchr::memchr(0xFF, rest).unwrap_or(rest.len()) as u64;
+        true
+    }
+
+    fn frame(&mut self, header: FrameHeader, near: MediaTime) {
+        let at = self.taken;
+        self.taken += header.bytes as u64;
+        let mut received = None;
+        while let Some((_, pts)) = self.packets.pop_front_if(|(start, _)| *start <= at) {
+            received = Some(pts);
+        }
+        let rate = u64::from(header.rate);
+        let expected = self.count.map(|count| MediaTime(count.base.0 + ticks(count.samples, rate)));
+        let mut gap = self.gap.take();
+        let pts = match (received, expected) {
+            (Some(pts), Some(expected)) => {
+                let pts = pts.unwrap_near(expected);
+                let off = (pts.0 - expected.0).unsigned_abs();
+                if 2 * off.saturating_mul(rate) > u64::from(header.samples) * 90_000 {
+                    gap = gap.max(Some(HoleCause::Loss));
+                }
+                pts
+            }
+            (Some(pts), None) => pts.unwrap_near(self.last_end.unwrap_or(near)),
+            (None, Some(expected)) => {
+                self.count =
+                    self.count.map(|count| Count { samples: count.samples + u64::from(header.samples), ..count });
+                self.emit(AudioFrame { pts: expected, at, header, gap });
+                return;
+            }
+            (None, None) => {
+                if self.untimed.len() == MAX_UNTIMED {
+                    gap = gap.max(self.drop_untimed());
+                }
+                self.untimed.push(AudioFrame { pts: MediaTime(0), at, header, gap });
+                return;
+            }
+        };
+        gap = self.time_untimed(pts).or(gap);
+        self.count = Some(Count { base: pts, samples: u64::from(header.samples) });
+        self.emit(AudioFrame { pts, at, header, gap });
+    }
+
+    fn emit(&mut self, frame: AudioFrame) {
+        let ticks = ticks(u64::from(frame.header.samples), u64::from(frame.header.rate));
+        self.last_end = Some(MediaTime(frame.pts.0 + ticks));
+        self.out.push_back(frame);
+    }
+
+    /// Counts back from the first time behind a hole, where that gives exactly what counting on from before the hole
+    /// gives: whole frames of a whole number of ticks are missing. Otherwise the untimed frames count as lost.
+    /// Returns the gap that lost frames leave before the next.
+    fn time_untimed(&mut self, next: MediaTime) -> Option<HoleCause> {
+        let (Some(first), Some(before)) = (self.untimed.first().copied(), self.last_end) else {
+            return self.drop_untimed();
+        };
+        let (samples, rate) = (u64::from(first.header.samples), u64::from(first.header.rate));
+        let frame_ticks = ticks(samples, rate);
+        let exact = (samples * 90_000).is_multiple_of(rate);
+        let even =
+            self.untimed.iter().all(|f| (f.header.samples, f.header.rate) == (first.header.samples, first.header.rate));
+        if !exact || !even || frame_ticks == 0 || (next.0 - before.0) % frame_ticks != 0 {
+            return self.drop_untimed();
+        }
+        let count = self.untimed.len() as i64;
+        for (number, frame) in std::mem::take(&mut self.untimed).into_iter().enumerate() {
+            self.emit(AudioFrame { pts: MediaTime(next.0 - (count - number as i64) * frame_ticks), ..frame });
+        }
+        None
+    }
+
+    fn drop_untimed(&mut self) -> Option<HoleCause> {
+        let lost = self.untimed.iter().filter_map(|frame| frame.gap).max();
+        let any = !self.untimed.is_empty();
+        self.untimed.clear();
+        lost.max(any.then_some(HoleCause::Edge))
+    }
+}
+
+/// Ticks of so many samples, rounded to nearest (CCF 7).
+#[must_use]
+pub fn ticks(samples: u64, rate: u64) -> i64 {
+    let doubled = 2 * u128::from(samples) * 90_000 + u128::from(rate);
+    i64::try_from(doubled / (2 * u128::from(rate.max(1)))).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,136 @@
+//! The programme of a transport stream: PAT and PMT followed, one programme chosen.
+
+use std::collections::BTreeMap;
+
+use super::ReceptionCounters;
+use super::continuity::{Continuity, ContinuityCheck};
+use super::packet::{PAT_PID, Packet};
+use super::psi::{ProgramMap, SectionAssembler, crc32, parse_pat, parse_pmt};
+
+/// So many PATs may pass while an earlier programme's PMT stays away; PATs come every 100 ms (EN 300 468, 5.1.4).
+const PATS_TO_WAIT: u32 = 20;
+
+#[derive(Debug, Default)]
+struct TablePid {
+    check: ContinuityCheck,
+    sections: SectionAssembler,
+}
+
+impl TablePid {
+    fn push(&mut self, packet: &Packet<'_>, counters: &mut ReceptionCounters, mut sink: impl FnMut(&[u8])) {
+        let Some(payload) = packet.payload.filter(|_| !packet.scrambled) else { return };
+        match self.check.next(packet.counter, payload) {
+            Continuity::Duplicate => return,
+            Continuity::Lost(_) => self.sections.hole(),
+            Continuity::First | Continuity::Follows => {}
+        }
+        self.sections.push(packet.unit_start, payload, |section| {
+            // A short-form section has no CRC; PAT and PMT always have one.
+            if crc32(section) == 0 {
+                sink(section);
+            } else {
+                counters.crc_errors += 1;
+            }
+        });
+    }
+}
+
+/// Follows the tables and tells the chosen programme's map.
+#[derive(Debug)]
+pub struct ProgramFinder {
+    wanted: Option<u16>,
+    pat: TablePid,
+    pats: u32,
+    /// Number and PMT PID in the order of the PAT.
+    programs: Vec<(u16, u16)>,
+    pmts: BTreeMap<u16, TablePid>,
+    /// By programme number.
+    maps: BTreeMap<u16, ProgramMap>,
+    reported: Option<ProgramMap>,
+}
+
+impl ProgramFinder {
+    /// Follows the programme with this number, or the first in the PAT that `has_video`.
+    #[must_use]
+    pub fn new(wanted: Option<u16>) -> Self {
+        Self {
+            wanted,
+            pat: TablePid::default(),
+            pats: 0,
+            programs: Vec::new(),
+            pmts: BTreeMap::new(),
+            maps: BTreeMap::new(),
+            reported: None,
+        }
+    }
+
+    /// Whether packets of this PID belong here.
+    #[must_use]
+    pub fn wants(&self, pid: u16) -> bool {
+        pid == PAT_PID || self.pmts.contains_key(&pid)
+    }
+
+    /// Takes a packet of a wanted PID; returns the chosen programme's map when it is new or changed.
+    pub fn push(
+        &mut self,
+        packet: &Packet<'_>,
+        counters: &mut ReceptionCounters,
+        has_video: impl Fn(&ProgramMap) -> bool,
+    ) -> Option<&ProgramMap> {
+        if packet.pid == PAT_PID {
+            let mut programs = None;
+            self.pat.push(packet, counters, |section| programs = parse_pat(section).or(programs.take()));
+            self.take_pat(programs?);
+        } else {
+            let (maps, programs) = (&mut self.maps, &self.programs);
+            let changed = &mut false;
+            self.pmts.get_mut(&packet.pid)?.push(packet, counters, |section| {
+                let Some(map) = parse_pmt(section) else { return };
+                if programs.contains(&(map.number, packet.pid)) && maps.get(&map.number) != Some(&map) {
+                    *changed = true;
+                    maps.insert(map.number, map);
+                }
+            });
+            if !*changed {
+                return None;
+            }
+        }
+        let map = self.choose(has_video)?.clone();
+        if self.reported.as_ref() == Some(&map) {
+            return None;
+        }
+        self.reported = Some(map);
+        self.reported.as_ref()
+    }
+
+    fn take_pat(&mut self, programs: Vec<(u16, u16)>) {
+        self.pats = self.pats.saturating_add(1);
+        if self.programs == programs {
+            return;
+        }
+        self.maps.retain(|number, _| programs.iter().any(|(listed, _)| listed == number));
+        self.pmts.retain(|pid, _| programs.iter().any(|(_, listed)| listed == pid));
+        for &(number, pid) in &programs {
+            if self.wanted.is_none_or(|wanted| wanted == number) {
+                self.pmts.entry(pid).or_default();
+            }
+        }
+        self.programs = programs;
+    }
+
+    fn choose(&mut self, has_video: impl Fn(&ProgramMap) -> bool) -> Option<&ProgramMap> {
+        if self.wanted.is_none() {
+            for (number, _) in &self.programs {
+                match self.maps.get(number) {
+                    Some(map) if has_video(map) => {
+                        self.wanted = Some(*number);
+                        break;
+                    }
+                    None if self.pats < PATS_TO_WAIT => return None,
+                    _ => {}
+                }
+            }
+        }
+        self.maps.get(&self.wanted?)
+    }
+}
