@@ -1,0 +1,51 @@
+# Aftercast: each target does all set-up it needs on a bare Debian 12 with a Rust toolchain.
+#
+#   make demo    the whole product on this machine: one seed, six nodes, one broadcast, played back
+#   make test    every test
+#   make help    all targets
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Outside the checkout, so that a fresh clone does not compile RocksDB again. Your own setting wins.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/aftercast/target
+# Cargo unites features over what is selected: always the whole workspace, or RocksDB is compiled once per selection.
+ALL := --workspace --locked
+BIN := $(CARGO_TARGET_DIR)/debug
+
+DEMO_FLAGS := $(if $(INPUT),--input "$(INPUT)") $(if $(KEEP),--keep)
+
+.PHONY: help setup build demo test lint bench clean
+
+help:
+	@echo "make demo           record one broadcast in five homes, play it in a sixth; prints what happened"
+	@echo "make demo INPUT=F   the same with a transport stream of your own (AVC video, AAC or MPEG audio)"
+	@echo "make demo KEEP=1    leaves it running afterwards, so that you can watch in VLC"
+	@echo "make test           every test (installs what it needs)"
+	@echo "make lint           format, clippy, docs, architecture"
+	@echo "make bench          measurements, each beside its alternative"
+	@echo "make setup          only install what is needed"
+
+setup:
+	@.ci/setup
+
+build: setup
+	cargo build $(ALL) --bins
+
+demo: build
+	@$(BIN)/aftercast-demo $(DEMO_FLAGS)
+
+test: build
+	cargo nextest run $(ALL)
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy $(ALL) --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(ALL) --no-deps --document-private-items
+	.ci/architecture
+
+bench: setup
+	cargo bench $(ALL) --profile dev
+
+clean:
+	cargo clean
