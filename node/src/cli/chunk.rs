@@ -1,0 +1,276 @@
+//! `aftercast chunk`: a recorded transport stream cut into canonical chunks, offline.
+//!
+//! One line per chunk on standard output, as JSON with `--json`, and the reception's counters last.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use aftercast_protocol::ccf::{
+    Anchor, Chunk, ChunkPlan, ChunkState, Chunker, ChunkerEvent, ProgramSelect, WithheldReason, object,
+};
+use aftercast_protocol::ids::{ChunkCid, ChunkIndex, TimelineId};
+use aftercast_protocol::time::{Pts33, Ticks};
+use aftercast_protocol::ts::ReceptionCounters;
+use anyhow::Context;
+use serde::Serialize;
+
+use super::EXIT_USAGE;
+use super::progress::Progress;
+
+/// Bytes read at once.
+const READ_BYTES: usize = 1 << 20;
+/// Interval where neither plan nor flag says one.
+const DEFAULT_INTERVAL: Ticks = Ticks(360_000);
+
+/// Cut a transport stream into canonical chunks.
+#[derive(Debug, clap::Args)]
+pub struct ChunkArgs {
+    /// Transport stream file, or - for standard input
+    input: PathBuf,
+    /// Distance of chunk boundaries in media time: 4s, 480ms (default 4s, or the plan's)
+    #[arg(long, value_parser = parse_interval)]
+    interval: Option<Ticks>,
+    /// Programme number (default: the first with video)
+    #[arg(long)]
+    program: Option<u16>,
+    /// Plan file with profile, interval and anchors (default: profile taken from the input)
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+    /// Write the plan that was used, with the boundaries found as anchors
+    #[arg(long, value_name = "FILE")]
+    write_plan: Option<PathBuf>,
+    /// Write each clean chunk as an object <cid>.ccf into this folder
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print JSON lines
+    #[arg(long)]
+    json: bool,
+}
+
+/// A number of seconds (`4s`) or milliseconds (`480ms`).
+fn parse_interval(text: &str) -> Result<Ticks, String> {
+    let (number, ticks_per_unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 90),
+        None => (text.strip_suffix('s').unwrap_or(text), 90_000),
+    };
+    let ticks = number.parse::<i64>().ok().and_then(|number| number.checked_mul(ticks_per_unit));
+    ticks.filter(|&ticks| ticks > 0).map(Ticks).ok_or_else(|| "write it as 4s or 480ms".to_owned())
+}
+
+/// One line of `--json`.
+#[derive(Serialize)]
+struct Line {
+    timeline: TimelineId,
+    index: ChunkIndex,
+    pts: Pts33,
+    duration: Ticks,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cid: Option<ChunkCid>,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<WithheldReason>,
+}
+
+/// The last line of `--json`.
+#[derive(Serialize)]
+struct Summary<'a> {
+    summary: &'a ReceptionCounters,
+}
+
+impl Line {
+    fn of(chunk: &Chunk) -> Self {
+        let (bytes, cid, state, reason) = match &chunk.state {
+            ChunkState::Clean(clean) => (Some(clean.bytes.len()), Some(clean.cid), "clean", None),
+            ChunkState::Withheld(withheld) => (None, None, "withheld", Some(withheld.reason)),
+        };
+        let Chunk { timeline, index, pts, duration, .. } = *chunk;
+        Self { timeline, index, pts, duration, bytes, cid, state, reason }
+    }
+
+    fn for_people(&self) -> String {
+        let Self { timeline, index, pts, duration, .. } = self;
+        let place = format!("{timeline}:{index}  pts {pts}  {:.3} s", duration.as_secs_f64());
+        match (self.bytes, self.cid, self.reason) {
+            (Some(bytes), Some(cid), _) => format!("{place}  clean  {bytes} bytes  {cid}"),
+            (_, _, Some(reason)) => format!("{place}  withheld ({reason})"),
+            _ => place,
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Input that cannot be read, files that cannot be written.
+pub fn run(args: ChunkArgs) -> anyhow::Result<ExitCode> {
+    let (mut chunker, known) = match prepare(&args) {
+        Ok(prepared) => prepared,
+        Err(wrong) => {
+            eprintln!("error: {wrong:#}");
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
+    if let Some(dir) = &args.out {
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    }
+    let (mut input, total) = open(&args.input)?;
+    let mut done = Cut::new(&args, Progress::new("cutting", total), known);
+    let mut buf = vec![0; READ_BYTES];
+    loop {
+        let count = match input.read(&mut buf) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e).with_context(|| format!("cannot read {}", args.input.display())),
+        };
+        chunker.push(&buf[..count]);
+        done.progress.advance(count as u64);
+        done.drain(&mut chunker)?;
+    }
+    chunker.finish();
+    done.drain(&mut chunker)?;
+    done.end(&chunker)
+}
+
+/// The chunker, and the anchors that its plan already has.
+fn prepare(args: &ChunkArgs) -> anyhow::Result<(Chunker, Vec<Anchor>)> {
+    let program = args.program.map_or(ProgramSelect::First, ProgramSelect::Number);
+    let Some(path) = &args.plan else {
+        let interval = args.interval.unwrap_or(DEFAULT_INTERVAL);
+        return Ok((Chunker::discover(interval, program)?, Vec::new()));
+    };
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read plan {}", path.display()))?;
+    let plan: ChunkPlan = toml::from_str(&text).with_context(|| format!("plan {}", path.display()))?;
+    if let Some(interval) = args.interval
+        && interval != plan.interval
+    {
+        anyhow::bail!("--interval is {interval} ticks, plan {} says {}", path.display(), plan.interval);
+    }
+    let anchors = plan.anchors.clone();
+    Ok((Chunker::new(plan, program).with_context(|| format!("plan {}", path.display()))?, anchors))
+}
+
+fn open(path: &Path) -> anyhow::Result<(Box<dyn Read>, Option<u64>)> {
+    if path == Path::new("-") {
+        return Ok((Box::new(io::stdin().lock()), None));
+    }
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let total = file.metadata().ok().filter(fs::Metadata::is_file).map(|meta| meta.len());
+    Ok((Box::new(file), total))
+}
+
+/// The run so far.
+struct Cut<'a> {
+    args: &'a ChunkArgs,
+    progress: Progress,
+    anchors: Vec<Anchor>,
+    /// Where the last clean chunk ended: what begins there is certain too.
+    clean_end: Option<(TimelineId, Pts33)>,
+    clean: u64,
+    mismatch: bool,
+}
+
+impl<'a> Cut<'a> {
+    fn new(args: &'a ChunkArgs, progress: Progress, anchors: Vec<Anchor>) -> Self {
+        Self { args, progress, anchors, clean_end: None, clean: 0, mismatch: false }
+    }
+
+    fn drain(&mut self, chunker: &mut Chunker) -> anyhow::Result<()> {
+        while let Some(event) = chunker.poll_event() {
+            match event {
+                ChunkerEvent::Chunk(chunk) => self.chunk(&chunk)?,
+                ChunkerEvent::ProfileMismatch { reason } => {
+                    self.mismatch = true;
+                    self.progress.note(&format!("profile mismatch: {reason}"));
+                }
+                ChunkerEvent::Timeline { from, to } => {
+                    self.progress.note(&format!("timeline {from} became {to}"));
+                }
+                ChunkerEvent::Mark(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn chunk(&mut self, chunk: &Chunk) -> anyhow::Result<()> {
+        let line = Line::of(chunk);
+        self.progress.print(&if self.args.json { serde_json::to_string(&line)? } else { line.for_people() });
+        let follows_clean = self.clean_end == Some((chunk.timeline, chunk.pts));
+        self.clean_end = None;
+        if let ChunkState::Clean(clean) = &chunk.state {
+            self.clean += 1;
+            let end = (chunk.pts.0 as i64 + chunk.duration.0).rem_euclid(aftercast_protocol::time::PTS_WRAP as i64);
+            self.clean_end = Some((chunk.timeline, Pts33(end as u64)));
+            if let Some(dir) = &self.args.out {
+                write_whole(&dir.join(format!("{}.ccf", clean.cid)), &object::encode(&clean.bytes))?;
+            }
+        }
+        if follows_clean || self.clean_end.is_some() {
+            let Chunk { timeline, index, pts, opening: digest, .. } = *chunk;
+            self.anchors.push(Anchor { timeline, index, pts, digest });
+        }
+        Ok(())
+    }
+
+    fn end(mut self, chunker: &Chunker) -> anyhow::Result<ExitCode> {
+        let counters = chunker.counters();
+        if self.args.json {
+            self.progress.print(&serde_json::to_string(&Summary { summary: counters })?);
+        } else {
+            self.progress.print(&format!(
+                "{} chunks clean, {} withheld; {} packets, {} lost, {} errored, {} scrambled, {} duplicates",
+                counters.clean_chunks,
+                counters.withheld_chunks,
+                counters.packets,
+                counters.lost_packets,
+                counters.errored_packets,
+                counters.scrambled_packets,
+                counters.duplicates,
+            ));
+        }
+        let Some(plan) = chunker.plan() else {
+            if !self.mismatch {
+                match self.args.program {
+                    Some(number) => self.progress.note(&format!("error: programme {number} was not found")),
+                    None => self.progress.note("error: no programme with video was found"),
+                }
+            }
+            return Ok(ExitCode::FAILURE);
+        };
+        if let Some(path) = &self.args.write_plan {
+            self.anchors.sort_by_key(|anchor| (anchor.timeline, anchor.index));
+            self.anchors.dedup();
+            let plan = ChunkPlan { anchors: self.anchors, ..plan.clone() };
+            write_whole(path, toml::to_string(&plan)?.as_bytes())?;
+        }
+        let refused = self.mismatch && self.clean == 0;
+        Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+/// Writes a file so that it is there whole or not at all.
+fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    fs::write(&part, bytes)
+        .and_then(|()| fs::rename(&part, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_seconds_or_milliseconds() {
+        assert_eq!(parse_interval("4s"), Ok(Ticks(360_000)));
+        assert_eq!(parse_interval("480ms"), Ok(Ticks(43_200)));
+        for wrong in ["", "s", "-4s", "0s", "4m", "9999999999999999s"] {
+            assert!(parse_interval(wrong).is_err(), "{wrong}");
+        }
+    }
+}
