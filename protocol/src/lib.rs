@@ -13,6 +13,7 @@ pub mod ids;
 pub mod limits;
 pub mod manifest;
 pub mod plan;
+pub mod rendezvous;
 pub mod score;
 pub mod serve;
 pub mod sign;

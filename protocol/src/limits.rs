@@ -46,6 +46,23 @@ pub const MAX_TRACKED_ANCHORS: usize = 900;
 /// Recorders' own numberings that the seed maps per channel: the recorders of one shard, with a clock jump or two.
 pub const MAX_LOCAL_TIMELINES: usize = 4096;
 
+/// Chunks per draw of witnesses: a quarter of an hour of 4-second chunks. Longer would let bad luck of one draw last,
+/// shorter would send orders for nothing.
+pub const WITNESS_EPOCH_CHUNKS: u64 = 225;
+/// Devices that record one channel on one shard of the seed.
+pub const MAX_RECORDERS: usize = 16 * 1024;
+/// Most witnesses ever asked about one chunk: the first draw of nine and three more.
+pub const MAX_WITNESSES_PER_SLOT: usize = 36;
+/// Reports kept per chunk: every witness, and as many again of those who speak unasked. Later ones are counted only.
+pub const MAX_REPORTS_PER_SLOT: usize = 72;
+/// Chunks of a channel whose reports are kept: an hour of decided ones within reach of objections, and what several
+/// devices that were offline for an hour report at once.
+pub const MAX_SLOTS_IN_TRUTH: usize = 8 * 1024;
+/// Undecided chunks that one device may have brought up: an hour's backlog. One device cannot fill the table.
+pub const MAX_OPEN_SLOTS_PER_DEVICE: usize = 1024;
+/// Decided chunks of a channel that are remembered, about 150 bytes each: three days of 4-second chunks.
+pub const MAX_SETTLED_SLOTS: usize = 64 * 1024;
+
 /// Largest frame of the control stream. Larger things go over lanes or in pages.
 pub const MAX_CTL_FRAME_BYTES: usize = 64 * 1024;
 /// Most items of a list in a control frame: 128 facts or reports of up to 400 bytes fit a frame.
