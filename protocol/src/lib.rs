@@ -15,6 +15,7 @@ pub mod manifest;
 pub mod plan;
 pub mod rendezvous;
 pub mod score;
+pub mod select;
 pub mod serve;
 pub mod sign;
 pub mod time;

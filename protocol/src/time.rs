@@ -92,6 +92,12 @@ impl Sub for Mono {
         Micros(self.0.saturating_sub(other.0))
     }
 }
+impl Add for Micros {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
 impl UnixMillis {
     /// This time plus a number of milliseconds.
     #[must_use]
