@@ -1,4 +1,5 @@
-//! What the store holds, in memory: about 200 bytes per chunk, read once when the store is opened.
+//! What the store holds, in memory: about 200 bytes per chunk (more where its groups came one by one among others),
+//! read once when the store is opened.
 //!
 //! It answers "have you" without touching the disk, keeps the order of eviction, counts the bytes, and makes
 //! changes to one chunk happen one after another: whoever changes a chunk holds its [`Claim`].
@@ -6,8 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use aftercast_protocol::ids::{ChunkCid, GroupIndex};
-use aftercast_protocol::verify::{GroupSet, groups_of_len};
+use aftercast_protocol::ids::ChunkCid;
 
 use crate::record::Record;
 use crate::{Limit, NoRoom, Protection};
@@ -16,47 +16,12 @@ use crate::{Limit, NoRoom, Protection};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub record: Record,
-    /// Groups in `parts`; none for a whole chunk.
-    pub parts: Option<GroupSet>,
     /// When it was last used, in steps of [`Catalog::tick`].
     pub used: u64,
 }
 
-impl Entry {
-    pub(crate) fn is_complete(&self) -> bool {
-        self.record.settled && self.record.dropped.is_empty()
-    }
-    pub(crate) fn groups(&self) -> u32 {
-        // Lengths outside the limits are refused where records are read and chunks begun.
-        groups_of_len(self.record.len).unwrap_or(0)
-    }
-    /// The groups in `parts`, to be changed.
-    pub(crate) fn parts_mut(&mut self) -> Option<&mut GroupSet> {
-        if self.parts.is_none() {
-            self.parts = GroupSet::empty(self.groups()).ok();
-        }
-        self.parts.as_mut()
-    }
-    /// Where a group lies, if it is here.
-    pub(crate) fn place(&self, group: GroupIndex) -> Option<Place> {
-        if self.parts.as_ref().is_some_and(|parts| parts.contains(group)) {
-            Some(Place::Parts)
-        } else if self.record.settled && group.0 < self.groups() && !self.record.dropped.contains(&group.0) {
-            Some(Place::Groups)
-        } else {
-            None
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    Parts,
-    Groups,
-}
-
-/// Room for something that is about to be written, in bytes. A chunk that was begun is in the quota already when it
-/// is written out, but still needs its room on the disk.
+/// Room for something that is about to be written, in bytes. A chunk that was begun is in the quota already when its
+/// groups are written, but they still need their room on the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Room {
     pub quota: u64,

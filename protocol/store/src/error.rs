@@ -56,7 +56,8 @@ pub enum OpenError {
     Limit::Disk => format!("{free} may still be used on the disk"),
 })]
 pub struct NoRoom {
-    /// Bytes asked for.
+    /// Room that is needed, in bytes. On the disk it is twice what is to be stored: bytes are in the log and in a table
+    /// file for a while.
     pub needed: u64,
     /// Bytes that may still be stored.
     pub free: u64,
@@ -136,6 +137,12 @@ pub(crate) enum Fault {
     Corrupt,
     /// Anything else.
     Other,
+}
+
+impl From<rocksdb::Error> for ReadError {
+    fn from(error: rocksdb::Error) -> Self {
+        Self::Io(error.into_string())
+    }
 }
 
 impl Fault {

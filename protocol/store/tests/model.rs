@@ -162,6 +162,9 @@ impl Pair {
                 let put = store.put_group(cid, GroupIndex(group), b"something else");
                 match model.held.get(&n) {
                     None => assert_eq!(put, Err(PutError::Unknown(cid))),
+                    Some(_) if group >= self.chunks[n].groups() => {
+                        assert_eq!(put, Err(PutError::BadGroup { cid, group: GroupIndex(group) }));
+                    }
                     Some(held) if held.groups.len() == self.chunks[n].groups() as usize => assert_eq!(put, Ok(true)),
                     Some(held) if held.groups.contains(&group) => assert_eq!(put, Ok(false)),
                     Some(_) => assert_eq!(put, Err(PutError::BadGroup { cid, group: GroupIndex(group) })),
@@ -255,7 +258,7 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_store_does_what_a_map_would_do(ops in prop::collection::vec(op(), 1..60)) {
