@@ -85,8 +85,8 @@ pub struct StoreConfig {
     /// Most bytes of chunks, partial ones counted in full; none: as the disk allows. Records come on top of it, about
     /// 0.1 %.
     pub quota_bytes: Option<u64>,
-    /// Bytes of the disk that are left to others. Some room must stay even on a disk of our own: records and the
-    /// database's own files are written while chunks are refused.
+    /// Bytes of the disk that are left to others. On a disk of our own `write_buffer_bytes` and a little stay free
+    /// whatever is said here: records are written, and room is made, while chunks are refused.
     pub reserve_free_bytes: u64,
     /// Memory for blocks of records and for indexes of table files, in bytes. Chunks' bytes are left to the system's
     /// page cache.

@@ -3,11 +3,16 @@
 use std::collections::BTreeSet;
 
 use aftercast_protocol::ids::ChunkCid;
+use rocksdb::properties;
 
 use crate::batch::on_disk;
 use crate::catalog::Room;
 use crate::garbage::LOT_BYTES;
+use crate::record::GROUPS;
 use crate::{Durability, Inner, Limit, NoRoom, Protection, PutError, Store};
+
+/// Room that is kept for records while chunks are refused.
+const RECORDS_BYTES: u64 = 4 << 20;
 
 /// What the store takes and may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +130,13 @@ impl Inner {
     /// Bytes of the disk that the store may still take. A disk that does not say is taken for one with room: a write
     /// says when it is not.
     fn disk_usable(&self) -> u64 {
-        self.disk_free().map_or(u64::MAX, |free| free.saturating_sub(self.config.reserve_free_bytes))
+        let Some(free) = self.disk_free() else { return u64::MAX };
+        // Groups in memory that are only in the log so far will need their room again. Where the database does not say
+        // how many, the reserve must do.
+        let unflushed = self.db.property_int_value_cf(self.family(GROUPS), properties::CUR_SIZE_ALL_MEM_TABLES);
+        let unflushed = unflushed.ok().flatten().unwrap_or(0);
+        // Less would not do to write records and rewrite a table file, which is how room is made.
+        let least = (self.config.write_buffer_bytes as u64).saturating_add(RECORDS_BYTES);
+        free.saturating_sub(unflushed).saturating_sub(self.config.reserve_free_bytes.max(least))
     }
 }
