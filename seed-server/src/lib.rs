@@ -1,0 +1,3 @@
+//! The broadcaster's side of Aftercast, as a library for the program and its tests.
+
+pub mod head;
