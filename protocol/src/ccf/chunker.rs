@@ -21,7 +21,7 @@ use crate::ts::ReceptionCounters;
 use crate::ts::audio::{AudioFrames, Framing};
 use crate::ts::continuity::{Continuity, ContinuityCheck};
 use crate::ts::framer::{Framer, PACKET_BYTES};
-use crate::ts::packet::{NULL_PID, Packet};
+use crate::ts::packet::{NULL_PID, PAT_PID, Packet};
 use crate::ts::pes::{PesEvent, PesParser};
 use crate::ts::program::ProgramFinder;
 use crate::ts::psi::ProgramMap;
@@ -132,6 +132,7 @@ struct Core {
     plan: Option<ChunkPlan>,
     finder: ProgramFinder,
     roles: Vec<u8>,
+    table_pids: Vec<u16>,
     pids: Option<roles::RolePids>,
     video: VideoInput,
     audio: Vec<AudioInput>,
@@ -151,12 +152,13 @@ impl Core {
             ProgramSelect::Number(number) => Some(number),
         };
         let mut roles = vec![IGNORED; 1 << 13];
-        roles[usize::from(crate::ts::packet::PAT_PID)] = TABLE;
+        roles[usize::from(PAT_PID)] = TABLE;
         let strip_filler = plan.as_ref().is_some_and(|plan| plan.profile.strip_filler);
         let mut core = Self {
             interval,
             finder: ProgramFinder::new(wanted),
             roles,
+            table_pids: vec![PAT_PID],
             pids: None,
             video: VideoInput {
                 check: ContinuityCheck::default(),
@@ -211,8 +213,21 @@ impl Core {
         if let Some(map) = map {
             self.take_map(&map);
         }
-        for (pid, role) in self.roles.iter_mut().enumerate().filter(|(_, role)| **role < FIRST_STREAM) {
-            *role = if self.finder.wants(pid as u16) { TABLE } else { IGNORED };
+        if !self.finder.pids().eq(self.table_pids.iter().copied()) {
+            self.listen_to_tables();
+        }
+    }
+
+    fn listen_to_tables(&mut self) {
+        for pid in std::mem::take(&mut self.table_pids) {
+            let role = &mut self.roles[usize::from(pid)];
+            *role = if *role == TABLE { IGNORED } else { *role };
+        }
+        self.table_pids = self.finder.pids().collect();
+        for pid in &self.table_pids {
+            let role = &mut self.roles[usize::from(*pid)];
+            // A map that lies on a stream's own PID must not silence it.
+            *role = if *role == IGNORED { TABLE } else { *role };
         }
     }
 

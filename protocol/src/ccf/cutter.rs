@@ -220,7 +220,7 @@ impl Cutter {
                 Some((pts.unwrap_near(dts), dts))
             }
             None => {
-                unit.dirty = unit.dirty.max(Some(HoleCause::Loss));
+                unit.dirty = unit.dirty.or(Some(HoleCause::Loss));
                 unit.headless = true;
                 unit.rap = false;
                 let dts = last? + Ticks(self.steps.back().copied().unwrap_or(0));

@@ -64,10 +64,9 @@ impl ProgramFinder {
         }
     }
 
-    /// Whether packets of this PID belong here.
-    #[must_use]
-    pub fn wants(&self, pid: u16) -> bool {
-        pid == PAT_PID || self.pmts.contains_key(&pid)
+    /// PIDs whose packets belong here, the PAT's first.
+    pub fn pids(&self) -> impl Iterator<Item = u16> {
+        std::iter::once(PAT_PID).chain(self.pmts.keys().copied())
     }
 
     /// Takes a packet of a wanted PID; returns the chosen programme's map when it is new or changed.

@@ -88,8 +88,8 @@ struct Current {
     has_picture: bool,
     /// Its second field has come.
     paired: bool,
-    /// A slice could not be read.
-    unreadable: bool,
+    /// A slice could not be read, because no parameter sets came yet (an edge) or they were damaged.
+    unreadable: Option<HoleCause>,
 }
 
 /// Splits an H.264 elementary stream into units.
@@ -307,7 +307,9 @@ impl AvcUnits {
         self.boundary = None;
         self.current.has_picture = true;
         self.current.head = head;
-        self.current.unreadable |= head.is_none();
+        if head.is_none() {
+            self.current.unreadable = Some(if self.sets.were_seen() { HoleCause::Loss } else { HoleCause::Edge });
+        }
         self.current.rap |= idr || std::mem::take(&mut self.next_rap);
     }
 
@@ -332,7 +334,7 @@ impl AvcUnits {
             times: unit.times,
             data,
             rap: unit.rap,
-            dirty: unit.unreadable.then_some(if self.sets.were_seen() { HoleCause::Loss } else { HoleCause::Edge }),
+            dirty: unit.unreadable,
             headless: false,
             after_hole: None,
         };
