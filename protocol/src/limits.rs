@@ -127,6 +127,18 @@ pub const MAX_OPENING_LANES: usize = 16;
 pub const MAX_UNDELIVERED_STREAMS: usize = 32;
 /// Lanes kept open towards one peer: two fill a line, four hide the gaps between requests on a long one.
 pub const MAX_LANES_PER_PEER: usize = 4;
+/// Longest header of a request on a lane: far more than this version needs, room for later ones.
+pub const MAX_LANE_REQUEST_BYTES: usize = 4 * 1024;
+/// Longest header of an answer: the hashes of the longest chunk (32 KiB), ranges, and room.
+pub const MAX_LANE_ANSWER_BYTES: usize = 36 * 1024;
+/// Ranges of a partial answer. A chunk in more pieces is fetched with several requests.
+pub const MAX_ANSWER_RANGES: usize = 64;
+/// A lane without a request for this long is closed.
+pub const LANE_IDLE: Micros = Micros::from_secs(60);
+/// A transfer that makes no progress for this long is given up.
+pub const LANE_STALL: Micros = Micros::from_secs(20);
+/// Longest wait for a request's turn before the answer is Busy: shorter than the asker's patience ([`LANE_STALL`]).
+pub const LANE_TURN: Micros = Micros::from_secs(15);
 
 /// Events that wait for the application: 16 MiB of control frames at worst. Over it peers are slowed down.
 pub const MAX_NET_EVENTS: usize = 256;

@@ -22,6 +22,7 @@ mod control;
 mod driver;
 mod errors;
 mod event;
+pub mod exchange;
 mod lane;
 mod metrics;
 mod net;

@@ -312,6 +312,13 @@ impl Net {
         self.shared.peers().get(&device).map(|peer| peer.info.clone())
     }
 
+    /// Queues bytes on a control stream that no honest device would send.
+    #[cfg(test)]
+    pub(crate) fn send_raw(&self, device: DeviceId, frame: Frame) {
+        let outbox = self.shared.peers().get(&device).map(|peer| peer.outbox.clone());
+        outbox.unwrap().try_send(frame).unwrap();
+    }
+
     async fn command(&self, command: Command) -> Option<()> {
         self.commands.send(command).await.ok()
     }

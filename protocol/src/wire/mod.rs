@@ -5,3 +5,4 @@
 //! transfers. Decoding never allocates more than the frame's own bound, and golden vectors pin every message.
 
 pub mod ctl;
+pub mod lane;

@@ -1,0 +1,126 @@
+//! Lanes kept open between requests.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use aftercast_protocol::ids::DeviceId;
+use aftercast_protocol::limits::{LANE_IDLE, LANE_STALL, MAX_LANES_PER_PEER, MAX_SOURCES};
+use aftercast_protocol::time::Micros;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::client::{FetchError, LaneClient, Transfer, Wanted};
+use super::duration;
+use crate::net::Net;
+
+/// Idle lanes older than this are not used again: the other side closes them soon.
+const REUSE: Micros = Micros(LANE_IDLE.0 / 2);
+
+/// Lanes to every source, opened when needed, used again while young. Clones are the same pool.
+#[derive(Debug, Clone)]
+pub struct LanePool {
+    net: Net,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    lanes_per_peer: usize,
+    sources: Mutex<BTreeMap<DeviceId, Source>>,
+}
+
+#[derive(Debug)]
+struct Source {
+    /// As many as lanes may be in use.
+    permits: Arc<Semaphore>,
+    /// Lanes at rest, and since when.
+    idle: Vec<(LaneClient, Instant)>,
+}
+
+/// Where a lane belongs, and the right to use one.
+#[derive(Debug)]
+pub(super) struct Home {
+    inner: Arc<Inner>,
+    device: DeviceId,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Home {
+    pub fn give_back(self, lane: LaneClient) {
+        // A source forgotten meanwhile wants no lanes back.
+        if let Some(source) = self.inner.lock().get_mut(&self.device)
+            && source.idle.len() < self.inner.lanes_per_peer
+        {
+            source.idle.push((lane, Instant::now()));
+        }
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<DeviceId, Source>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rights to lanes of a device. Old lanes at rest, of all devices, are closed on the way.
+    fn permits(&self, device: DeviceId) -> Arc<Semaphore> {
+        let mut sources = self.lock();
+        let young = |since: &Instant| since.elapsed() < duration(REUSE);
+        for source in sources.values_mut() {
+            source.idle.retain(|(_, since)| young(since));
+        }
+        if sources.len() >= MAX_SOURCES {
+            let lanes = self.lanes_per_peer;
+            sources.retain(|_, source| !source.idle.is_empty() || source.permits.available_permits() < lanes);
+        }
+        let fresh = || Source { permits: Arc::new(Semaphore::new(self.lanes_per_peer)), idle: Vec::new() };
+        Arc::clone(&sources.entry(device).or_insert_with(fresh).permits)
+    }
+
+    fn idle(&self, device: DeviceId) -> Option<LaneClient> {
+        self.lock().get_mut(&device)?.idle.pop().map(|(lane, _)| lane)
+    }
+}
+
+impl LanePool {
+    /// A pool of up to `lanes_per_peer` lanes (two unless measured otherwise; at most four) to each source.
+    #[must_use]
+    pub fn new(net: Net, lanes_per_peer: usize) -> Self {
+        let lanes_per_peer = lanes_per_peer.clamp(1, MAX_LANES_PER_PEER);
+        Self { net, inner: Arc::new(Inner { lanes_per_peer, sources: Mutex::default() }) }
+    }
+
+    /// Asks a connected device, waiting for one of its lanes to be free. Dropping the future, or the transfer,
+    /// cancels.
+    ///
+    /// # Errors
+    /// See [`FetchError`].
+    pub async fn fetch(&self, device: DeviceId, wanted: &Wanted) -> Result<Transfer, FetchError> {
+        let permit = timeout(duration(LANE_STALL), self.inner.permits(device).acquire_owned()).await;
+        let permit = permit.map_err(|_| FetchError::Timeout)?.map_err(|_| FetchError::Timeout)?;
+        let mut home = Home { inner: Arc::clone(&self.inner), device, _permit: permit };
+        loop {
+            let lane = match self.inner.idle(device) {
+                Some(lane) => lane,
+                None => LaneClient::new(self.net.open_lane(device).await?),
+            };
+            let used = lane.used();
+            match Transfer::begin(lane, wanted, home).await {
+                Ok(transfer) => return Ok(transfer),
+                // The other side closed it while it was at rest: a fresh one tells more.
+                Err((FetchError::Broken(_), _, kept)) if used => home = kept,
+                Err((error, lane, kept)) => {
+                    if let Some(lane) = lane {
+                        kept.give_back(lane);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Closes a device's lanes at rest, for instance when it disconnects.
+    pub fn forget(&self, device: DeviceId) {
+        self.inner.lock().remove(&device);
+    }
+}

@@ -1,0 +1,514 @@
+//! Headers of a chunk lane, `/aftercast/chunk/1`: a bidirectional stream that carries one request after another.
+//!
+//! ```text
+//! asker                                     holder
+//!   u16 length, LaneRequest  ->
+//!                                        <- u16 length, LaneAnswer
+//!                                        <- group bytes, in order, nothing between them
+//!   u16 length, LaneRequest  ->             (the next one, on the same stream)
+//! ```
+//!
+//! Lengths are big endian. The groups that follow an answer are those of its ranges; the chunk's length, which the
+//! answer states, gives the length of each. Resetting the stream cancels. Both headers have a version and numbered
+//! fields: a later version adds fields that this one skips, and raises the version only to change meaning.
+
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+
+use crate::grant::AccessDenied;
+use crate::ids::{ChunkCid, RequestId};
+use crate::limits::{GROUP_BYTES, MAX_ANSWER_RANGES, MAX_CHUNK_GROUPS, MAX_LANE_ANSWER_BYTES, MAX_LANE_REQUEST_BYTES};
+use crate::serve::{Class, Refusal};
+use crate::verify::{GroupRange, groups_of_len};
+
+/// Version of both headers.
+pub const LANE_VERSION: u32 = 1;
+
+/// Asks for groups of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneRequest {
+    /// Number of the request, chosen by the asker; the answer repeats it.
+    pub id: RequestId,
+    /// The chunk.
+    pub cid: ChunkCid,
+    /// The groups wanted. May reach beyond the end of a chunk whose length the asker does not know.
+    pub groups: GroupRange,
+    /// Milliseconds from now after which the bytes are of no use; the holder then need not begin.
+    pub deadline_ms: u32,
+    /// What for.
+    pub class: Class,
+    /// Whether the list of group hashes is wanted too.
+    pub want_hashes: bool,
+}
+
+/// Answers a [`LaneRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneAnswer {
+    /// The request's number.
+    pub id: RequestId,
+    /// What becomes of it.
+    pub status: LaneStatus,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LaneStatus {
+    /// All groups asked for (that the chunk has) follow.
+    Ok(Described),
+    /// Only these groups of those asked for follow: in order, not touching, none empty, at most
+    /// [`MAX_ANSWER_RANGES`].
+    Partial(Described, Vec<GroupRange>),
+    /// Nothing of it is held here.
+    NotFound,
+    /// Not for this asker, or not now; asking again does not help soon.
+    Refused(LaneRefusal),
+    /// Too much is waiting here.
+    Busy {
+        /// Milliseconds until it is worth asking again.
+        retry_after_ms: u32,
+    },
+}
+
+/// What the holder says of the chunk. Nothing of it is proven until the hashes are checked against the CID.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// The chunk's length in bytes; a length that a chunk can have.
+    pub len: u64,
+    /// The list of group hashes if asked for, 32 bytes each: as many as a chunk of that length has groups.
+    pub hashes: Option<Vec<u8>>,
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, thiserror::Error)]
+#[cbor(index_only)]
+pub enum LaneRefusal {
+    /// The asker has not shown a certificate of this broadcaster.
+    #[n(0)]
+    #[error("device is not enrolled")]
+    NotEnrolled,
+    /// No grant of the asker's names this chunk.
+    #[n(1)]
+    #[error("no grant for this chunk")]
+    NoGrant,
+    /// The grant or certificate lapsed.
+    #[n(2)]
+    #[error("grant or certificate has expired")]
+    Expired,
+    /// The grant or certificate is of a revoked epoch.
+    #[n(3)]
+    #[error("revoked by the broadcaster")]
+    Revoked,
+    /// The grant or certificate is somebody else's, or nobody's.
+    #[n(4)]
+    #[error("grant or certificate is not genuine")]
+    Forged,
+    /// The holder's line is metered.
+    #[n(5)]
+    #[error("the line is metered")]
+    Metered,
+    /// The holder's user has paused sharing.
+    #[n(6)]
+    #[error("sharing is paused")]
+    Paused,
+    /// The holder's budget is used up.
+    #[n(7)]
+    #[error("the budget is used up")]
+    Budget,
+    /// The request makes no sense.
+    #[n(8)]
+    #[error("malformed request")]
+    Malformed,
+}
+
+impl LaneRefusal {
+    /// All reasons, for counters.
+    pub const ALL: [Self; 9] = [
+        Self::NotEnrolled,
+        Self::NoGrant,
+        Self::Expired,
+        Self::Revoked,
+        Self::Forged,
+        Self::Metered,
+        Self::Paused,
+        Self::Budget,
+        Self::Malformed,
+    ];
+}
+
+impl From<AccessDenied> for LaneRefusal {
+    fn from(denied: AccessDenied) -> Self {
+        match denied {
+            AccessDenied::NotEnrolled => Self::NotEnrolled,
+            AccessDenied::NoGrant => Self::NoGrant,
+            AccessDenied::Expired => Self::Expired,
+            AccessDenied::Revoked => Self::Revoked,
+            AccessDenied::OtherDevice | AccessDenied::Forged => Self::Forged,
+        }
+    }
+}
+
+impl From<Refusal> for LaneStatus {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Busy { retry_after } => {
+                Self::Busy { retry_after_ms: u32::try_from(retry_after.0 / 1000).unwrap_or(u32::MAX) }
+            }
+            Refusal::Metered => Self::Refused(LaneRefusal::Metered),
+            Refusal::Paused => Self::Refused(LaneRefusal::Paused),
+            Refusal::Budget(_) => Self::Refused(LaneRefusal::Budget),
+            Refusal::Size(_) | Refusal::Duplicate => Self::Refused(LaneRefusal::Malformed),
+        }
+    }
+}
+
+/// A header that breaks the rules. Its sender is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LaneWireError {
+    /// Longer than a header may be.
+    #[error("lane header of {0} bytes")]
+    TooLarge(usize),
+    /// Of a version with another meaning.
+    #[error("lane version {0} is not spoken here")]
+    Version(u32),
+    /// Not readable.
+    #[error("malformed lane header: {0}")]
+    Malformed(String),
+    /// Readable, but no chunk or answer is like that.
+    #[error("impossible lane header: {0}")]
+    Impossible(&'static str),
+}
+
+/// [`LaneRequest`] as it travels.
+#[derive(Encode, Decode)]
+struct RequestV1 {
+    #[n(0)]
+    version: u32,
+    #[n(1)]
+    id: RequestId,
+    #[n(2)]
+    cid: ChunkCid,
+    #[n(3)]
+    groups: GroupRange,
+    #[n(4)]
+    deadline_ms: u32,
+    #[n(5)]
+    class: Class,
+    #[n(6)]
+    want_hashes: bool,
+}
+
+/// [`LaneAnswer`] as it travels.
+#[derive(Encode, Decode)]
+struct AnswerV1 {
+    #[n(0)]
+    version: u32,
+    #[n(1)]
+    id: RequestId,
+    #[n(2)]
+    status: StatusV1,
+}
+
+#[derive(Encode, Decode)]
+enum StatusV1 {
+    #[n(0)]
+    Ok {
+        #[n(0)]
+        len: u64,
+        #[n(1)]
+        hashes: Option<ByteVec>,
+    },
+    #[n(1)]
+    NotFound,
+    #[n(2)]
+    Refused {
+        #[n(0)]
+        reason: LaneRefusal,
+    },
+    #[n(3)]
+    Busy {
+        #[n(0)]
+        retry_after_ms: u32,
+    },
+    #[n(4)]
+    Partial {
+        #[n(0)]
+        len: u64,
+        #[n(1)]
+        hashes: Option<ByteVec>,
+        #[n(2)]
+        ranges: Vec<GroupRange>,
+    },
+}
+
+fn malformed(error: &minicbor::decode::Error) -> LaneWireError {
+    LaneWireError::Malformed(error.to_string())
+}
+
+/// Reads the version before anything else: later ones may not have the shape of this one.
+fn check_version(header: &[u8]) -> Result<(), LaneWireError> {
+    let mut decoder = minicbor::Decoder::new(header);
+    decoder.array().map_err(|e| malformed(&e))?;
+    match decoder.u32().map_err(|e| malformed(&e))? {
+        LANE_VERSION => Ok(()),
+        other => Err(LaneWireError::Version(other)),
+    }
+}
+
+/// A header with its length in front. Headers have fixed bounds far below 64 KiB.
+fn framed(header: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(header.len()).expect("a lane header is at most MAX_LANE_ANSWER_BYTES long");
+    [&len.to_be_bytes(), header].concat()
+}
+
+impl LaneRequest {
+    /// The header's bytes, its length included.
+    #[must_use]
+    pub fn to_frame(&self) -> Vec<u8> {
+        let Self { id, cid, groups, deadline_ms, class, want_hashes } = *self;
+        let wire = RequestV1 { version: LANE_VERSION, id, cid, groups, deadline_ms, class, want_hashes };
+        framed(&minicbor::to_vec(wire).expect("encoding into memory does not fail"))
+    }
+
+    /// Reads a header, without its length.
+    ///
+    /// # Errors
+    /// When it breaks the rules; see [`LaneWireError`].
+    pub fn from_header(header: &[u8]) -> Result<Self, LaneWireError> {
+        if header.len() > MAX_LANE_REQUEST_BYTES {
+            return Err(LaneWireError::TooLarge(header.len()));
+        }
+        check_version(header)?;
+        let wire: RequestV1 = minicbor::decode(header).map_err(|e| malformed(&e))?;
+        let RequestV1 { version: _, id, cid, groups, deadline_ms, class, want_hashes } = wire;
+        if groups.is_empty() || groups.end as usize > MAX_CHUNK_GROUPS {
+            return Err(LaneWireError::Impossible("a range that no chunk has"));
+        }
+        Ok(Self { id, cid, groups, deadline_ms, class, want_hashes })
+    }
+}
+
+impl LaneAnswer {
+    /// The header's bytes, its length included.
+    ///
+    /// # Errors
+    /// When our own answer breaks a bound.
+    pub fn to_frame(&self) -> Result<Vec<u8>, LaneWireError> {
+        self.check()?;
+        let bytes = |described: &Described| described.hashes.clone().map(ByteVec::from);
+        let status = match &self.status {
+            LaneStatus::Ok(d) => StatusV1::Ok { len: d.len, hashes: bytes(d) },
+            LaneStatus::Partial(d, ranges) => {
+                StatusV1::Partial { len: d.len, hashes: bytes(d), ranges: ranges.clone() }
+            }
+            LaneStatus::NotFound => StatusV1::NotFound,
+            LaneStatus::Refused(reason) => StatusV1::Refused { reason: *reason },
+            LaneStatus::Busy { retry_after_ms } => StatusV1::Busy { retry_after_ms: *retry_after_ms },
+        };
+        let wire = AnswerV1 { version: LANE_VERSION, id: self.id, status };
+        let header = minicbor::to_vec(wire).map_err(|e| LaneWireError::Malformed(e.to_string()))?;
+        if header.len() > MAX_LANE_ANSWER_BYTES {
+            return Err(LaneWireError::TooLarge(header.len()));
+        }
+        Ok(framed(&header))
+    }
+
+    /// Reads a header, without its length.
+    ///
+    /// # Errors
+    /// When it breaks the rules; see [`LaneWireError`].
+    pub fn from_header(header: &[u8]) -> Result<Self, LaneWireError> {
+        if header.len() > MAX_LANE_ANSWER_BYTES {
+            return Err(LaneWireError::TooLarge(header.len()));
+        }
+        check_version(header)?;
+        let AnswerV1 { version: _, id, status } = minicbor::decode(header).map_err(|e| malformed(&e))?;
+        let described = |len, hashes: Option<ByteVec>| Described { len, hashes: hashes.map(Vec::from) };
+        let status = match status {
+            StatusV1::Ok { len, hashes } => LaneStatus::Ok(described(len, hashes)),
+            StatusV1::Partial { len, hashes, ranges } => LaneStatus::Partial(described(len, hashes), ranges),
+            StatusV1::NotFound => LaneStatus::NotFound,
+            StatusV1::Refused { reason } => LaneStatus::Refused(reason),
+            StatusV1::Busy { retry_after_ms } => LaneStatus::Busy { retry_after_ms },
+        };
+        let answer = Self { id, status };
+        answer.check()?;
+        Ok(answer)
+    }
+
+    fn check(&self) -> Result<(), LaneWireError> {
+        let (described, ranges) = match &self.status {
+            LaneStatus::Ok(described) => (described, &[][..]),
+            LaneStatus::Partial(described, ranges) if !ranges.is_empty() => (described, ranges.as_slice()),
+            LaneStatus::Partial(..) => return Err(LaneWireError::Impossible("a part of nothing")),
+            _ => return Ok(()),
+        };
+        let groups = groups_of_len(described.len).ok_or(LaneWireError::Impossible("a length that no chunk has"))?;
+        if described.hashes.as_ref().is_some_and(|hashes| hashes.len() != 32 * groups as usize) {
+            return Err(LaneWireError::Impossible("not one hash per group"));
+        }
+        if ranges.len() > MAX_ANSWER_RANGES {
+            return Err(LaneWireError::Impossible("too many ranges"));
+        }
+        let whole = ranges.iter().all(|range| !range.is_empty() && range.end <= groups);
+        let apart = ranges.windows(2).all(|pair| pair[0].end < pair[1].start);
+        if whole && apart { Ok(()) } else { Err(LaneWireError::Impossible("ranges out of order or bounds")) }
+    }
+}
+
+// A whole list of hashes, the ranges and the fixed fields fit, and so does the length in 16 bits.
+const _: () = assert!(
+    32 * MAX_CHUNK_GROUPS + 12 * MAX_ANSWER_RANGES + 64 <= MAX_LANE_ANSWER_BYTES
+        && MAX_LANE_ANSWER_BYTES <= u16::MAX as usize
+        && MAX_LANE_REQUEST_BYTES <= GROUP_BYTES
+);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::time::Micros;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn request() -> LaneRequest {
+        LaneRequest {
+            id: RequestId(7),
+            cid: ChunkCid([0xab; 32]),
+            groups: GroupRange::new(3, 300),
+            deadline_ms: 1500,
+            class: Class::Repair,
+            want_hashes: true,
+        }
+    }
+
+    fn answer(status: LaneStatus) -> LaneAnswer {
+        LaneAnswer { id: RequestId(7), status }
+    }
+
+    #[test]
+    fn version_1_of_a_request_is_these_bytes() {
+        let golden = format!("002f8701075820{}820319012c1905dc02f5", "ab".repeat(32));
+        assert_eq!(hex(&request().to_frame()), golden);
+    }
+
+    #[test]
+    fn version_1_of_the_answers_is_these_bytes() {
+        let described = |hashes| Described { len: 65_537, hashes };
+        let partial = LaneStatus::Partial(described(None), vec![GroupRange::new(1, 2)]);
+        for (status, golden) in [
+            (LaneStatus::Ok(described(None)), "000b8301078200811a00010001".to_owned()),
+            (
+                LaneStatus::Ok(described(Some(vec![9; 64]))),
+                format!("004d8301078200821a000100015840{}", "09".repeat(64)),
+            ),
+            (partial, "00108301078204831a00010001f681820102".to_owned()),
+            (LaneStatus::NotFound, "0006830107820180".to_owned()),
+            (LaneStatus::Refused(LaneRefusal::NoGrant), "000783010782028101".to_owned()),
+            (LaneStatus::Busy { retry_after_ms: 250 }, "000883010782038118fa".to_owned()),
+        ] {
+            let frame = answer(status.clone()).to_frame().unwrap();
+            assert_eq!(hex(&frame), golden, "{status:?}");
+            assert_eq!(LaneAnswer::from_header(&frame[2..]).unwrap().status, status);
+        }
+    }
+
+    #[test]
+    fn refuses_another_version_whatever_follows() {
+        let mut header = request().to_frame().split_off(2);
+        header[1] = 2;
+        assert_eq!(LaneRequest::from_header(&header), Err(LaneWireError::Version(2)));
+    }
+
+    #[test]
+    fn skips_fields_of_later_minor_changes() {
+        let mut header = request().to_frame().split_off(2);
+        header[0] = 0x88;
+        header.push(0x05);
+        assert_eq!(LaneRequest::from_header(&header), Ok(request()));
+    }
+
+    #[test]
+    fn refuses_ranges_that_no_chunk_has() {
+        for groups in [GroupRange::new(5, 5), GroupRange::new(6, 5), GroupRange::new(0, MAX_CHUNK_GROUPS as u32 + 1)] {
+            let header = LaneRequest { groups, ..request() }.to_frame().split_off(2);
+            assert!(matches!(LaneRequest::from_header(&header), Err(LaneWireError::Impossible(_))), "{groups}");
+        }
+    }
+
+    #[test]
+    fn refuses_answers_that_cannot_be() {
+        let described = |len, hashes| Described { len, hashes };
+        let range = GroupRange::new;
+        for status in [
+            LaneStatus::Ok(described(0, None)),
+            LaneStatus::Ok(described(u64::MAX, None)),
+            LaneStatus::Ok(described(65_537, Some(vec![0; 32]))),
+            LaneStatus::Partial(described(65_537, None), vec![]),
+            LaneStatus::Partial(described(65_537, None), vec![range(1, 3)]),
+            LaneStatus::Partial(described(200_000, None), vec![range(0, 1), range(1, 2)]),
+            LaneStatus::Partial(described(200_000, None), vec![range(2, 3), range(0, 1)]),
+            LaneStatus::Partial(described(1 << 25, None), (0..65).map(|n| range(2 * n, 2 * n + 1)).collect()),
+        ] {
+            assert!(matches!(answer(status.clone()).to_frame(), Err(LaneWireError::Impossible(_))), "{status:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_answer_fits() {
+        let len = crate::limits::MAX_CHUNK_BYTES as u64;
+        let ranges = (0..MAX_ANSWER_RANGES as u32).map(|n| GroupRange::new(600 + 2 * n, 601 + 2 * n)).collect();
+        let hashes = Some(vec![0xff; 32 * MAX_CHUNK_GROUPS]);
+        let full =
+            LaneAnswer { id: RequestId(u64::MAX), status: LaneStatus::Partial(Described { len, hashes }, ranges) };
+        assert_eq!(LaneAnswer::from_header(&full.to_frame().unwrap()[2..]), Ok(full));
+    }
+
+    #[test]
+    fn every_refusal_has_an_answer() {
+        let busy = LaneStatus::from(Refusal::Busy { retry_after: Micros(250_999) });
+        assert_eq!(busy, LaneStatus::Busy { retry_after_ms: 250 });
+        assert_eq!(LaneStatus::from(Refusal::Metered), LaneStatus::Refused(LaneRefusal::Metered));
+        for reason in LaneRefusal::ALL {
+            let frame = answer(LaneStatus::Refused(reason)).to_frame().unwrap();
+            assert_eq!(LaneAnswer::from_header(&frame[2..]).unwrap().status, LaneStatus::Refused(reason));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn requests_survive_the_wire(id: u64, start in 0..1000u32, len in 1..24u32, deadline_ms: u32, rank in 0..4usize,
+            want_hashes: bool, cid: [u8; 32]) {
+            let groups = GroupRange::new(start, start + len);
+            let class = Class::ALL[rank];
+            let request = LaneRequest { id: RequestId(id), cid: ChunkCid(cid), groups, deadline_ms, class, want_hashes };
+            prop_assert_eq!(LaneRequest::from_header(&request.to_frame()[2..]), Ok(request));
+        }
+
+        #[test]
+        fn hostile_bytes_are_refused_or_read_never_worse(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = LaneRequest::from_header(&bytes);
+            if let Ok(answer) = LaneAnswer::from_header(&bytes) {
+                prop_assert!(answer.to_frame().is_ok());
+            }
+        }
+
+        #[test]
+        fn damaged_headers_are_refused_or_read_never_worse(at: prop::sample::Index, to: u8) {
+            let hashes = Some(vec![1; 96]);
+            let status = LaneStatus::Partial(Described { len: 140_000, hashes }, vec![GroupRange::new(0, 2)]);
+            let mut bytes = answer(status).to_frame().unwrap().split_off(2);
+            let at = at.index(bytes.len());
+            bytes[at] = to;
+            if let Ok(answer) = LaneAnswer::from_header(&bytes) {
+                prop_assert!(answer.to_frame().is_ok());
+            }
+            let mut bytes = request().to_frame().split_off(2);
+            let at = at % bytes.len();
+            bytes[at] = to;
+            let _ = LaneRequest::from_header(&bytes);
+        }
+    }
+}
