@@ -63,6 +63,16 @@ pub const MAX_OPEN_SLOTS_PER_DEVICE: usize = 1024;
 /// Decided chunks of a channel that are remembered, about 150 bytes each: three days of 4-second chunks.
 pub const MAX_SETTLED_SLOTS: usize = 64 * 1024;
 
+/// Chunks that wait for their upload, about 300 bytes each: a night of a channel whose uplinks cannot keep up. Over it
+/// the seed offers them again later from its own list.
+pub const MAX_DUTY_CHUNKS: usize = 16 * 1024;
+/// Devices with an account of what they uploaded: all of one shard, with those who are away for a while.
+pub const MAX_DUTY_NODES: usize = 32 * 1024;
+/// Holders remembered per chunk until it is stored. A few would do; many spread the load.
+pub const MAX_HOLDERS_PER_CHUNK: usize = 256;
+/// Stand-ins named with a duty.
+pub const MAX_STAND_INS: usize = 3;
+
 /// Largest frame of the control stream. Larger things go over lanes or in pages.
 pub const MAX_CTL_FRAME_BYTES: usize = 64 * 1024;
 /// Most items of a list in a control frame: 128 facts or reports of up to 400 bytes fit a frame.

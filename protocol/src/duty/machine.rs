@@ -1,0 +1,601 @@
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
+
+use crate::ids::{ChannelId, ChunkCid, DeviceId, Slot, SubscriberId};
+use crate::limits::{MAX_DUTY_CHUNKS, MAX_DUTY_NODES, MAX_HOLDERS_PER_CHUNK, MAX_STAND_INS};
+use crate::rendezvous;
+use crate::time::{Micros, Mono};
+
+use super::account::{Account, Reliability, time_for};
+use super::orders::Capability;
+
+/// What an operator may change about duties.
+#[derive(Debug, Clone, Copy)]
+pub struct DutyConfig {
+    /// Pulls from one device at once: a second one fills the gap while the first ends.
+    pub pulls_per_node: usize,
+    /// Pulls of the seed at once.
+    pub pulls: usize,
+    /// How long a chunk waits for more holders before its uploader is chosen. Those who report last would otherwise
+    /// never be chosen.
+    pub gather: Micros,
+    /// Shortest time allowed for a pull, whatever its size: connections and disks have their moments.
+    pub patience: Micros,
+    /// Time allowed for a pull, as a multiple of what it should take.
+    pub slack: u64,
+    /// How far behind its share a device may be and still catch up, in time of its own line. Beyond that the rest is
+    /// written off, so that one that comes late, or was away, is not flooded.
+    pub catch_up: Micros,
+    /// Devices ordered to keep each chunk.
+    pub keepers: usize,
+}
+
+impl Default for DutyConfig {
+    fn default() -> Self {
+        Self {
+            pulls_per_node: 2,
+            pulls: 64,
+            gather: Micros::from_millis(1500),
+            patience: Micros::from_secs(5),
+            slack: 3,
+            catch_up: Micros::from_secs(30),
+            keepers: 2,
+        }
+    }
+}
+
+/// A device that may get duties.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Failure domain: keepers of one chunk belong to different subscribers.
+    pub subscriber: SubscriberId,
+    /// What it contributes.
+    pub capability: Capability,
+}
+
+/// A chunk that the seed wants a copy of.
+#[derive(Debug, Clone)]
+pub struct ChunkRef {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Its place.
+    pub slot: Slot,
+    /// The chunk.
+    pub cid: ChunkCid,
+    /// Bytes that the seed still lacks.
+    pub bytes: u64,
+    /// When the seed should have it. Later is late, never too late.
+    pub deadline: Mono,
+}
+
+/// Why a pull ended without the chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailReason {
+    /// The device does not have it, whatever was reported: asked no more for this chunk.
+    NotFound,
+    /// The device is busy or declines for now: no fault.
+    Busy,
+    /// The transfer broke off, stalled or was never answered.
+    Broken,
+    /// The bytes were wrong: asked no more for this chunk.
+    Lied,
+}
+
+/// What the seed has to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DutyAction {
+    /// Order the upload and pull the groups that the seed lacks.
+    Pull {
+        /// The chunk.
+        cid: ChunkCid,
+        /// The uploader.
+        from: DeviceId,
+        /// When it is late.
+        deadline: Mono,
+        /// Who is next, best first.
+        standins: Vec<DeviceId>,
+    },
+    /// Stop pulling from this device; what came is kept.
+    Abandon {
+        /// The chunk.
+        cid: ChunkCid,
+        /// The uploader that lost it.
+        from: DeviceId,
+    },
+    /// Nobody who holds it can upload now. It stays queued, and is retried when somebody can.
+    Starved {
+        /// The chunk.
+        cid: ChunkCid,
+    },
+    /// Order this device to keep a copy.
+    Keep {
+        /// The chunk.
+        cid: ChunkCid,
+        /// The keeper.
+        device: DeviceId,
+    },
+}
+
+/// Why a chunk was not taken in. The seed keeps it on its own list and offers it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{MAX_DUTY_CHUNKS} chunks are waiting for their upload already")]
+pub struct DutyQueueFull;
+
+/// Counters, for metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DutyCounters {
+    /// Pulls ordered.
+    pub pulls: u64,
+    /// Uploads completed.
+    pub stored: u64,
+    /// Pulls lost by their uploader: late, broken or gone.
+    pub lost: u64,
+    /// Times that a chunk starved.
+    pub starved: u64,
+    /// Chunks refused for want of room.
+    pub full: u64,
+}
+
+/// Order of the queue: earliest deadline first, then first come.
+type Turn = (Mono, u64);
+
+#[derive(Debug)]
+struct Pull {
+    from: DeviceId,
+    /// Rate that its uploader was charged at.
+    rate: u64,
+    /// Whether anything came since the last deadline.
+    moved: bool,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    chunk: ChunkRef,
+    turn: Turn,
+    holders: BTreeSet<DeviceId>,
+    /// Not asked before then: who declined for now.
+    resting: BTreeMap<DeviceId, Mono>,
+    /// Not assigned before then.
+    gather_until: Mono,
+    /// Bytes still to come.
+    left: u64,
+    pull: Option<Pull>,
+    starved: bool,
+    wake: Option<Mono>,
+}
+
+/// Chooses who uploads what. See the [module](super) for the rules.
+///
+/// Input: `handle_*`. Output: [`poll_action`](Self::poll_action) until empty, then
+/// [`poll_timeout`](Self::poll_timeout).
+#[derive(Debug)]
+pub struct Duties {
+    cfg: DutyConfig,
+    nodes: BTreeMap<DeviceId, Account>,
+    chunks: BTreeMap<ChunkCid, Wanted>,
+    /// Chunks to assign, neither starved nor under way.
+    queue: BTreeMap<Turn, ChunkCid>,
+    wakes: BTreeSet<(Mono, ChunkCid)>,
+    /// Devices with a free place for a pull.
+    free: BTreeSet<DeviceId>,
+    pulling: usize,
+    arrivals: u64,
+    actions: VecDeque<DutyAction>,
+    counters: DutyCounters,
+}
+
+impl Duties {
+    /// Duties of one seed.
+    #[must_use]
+    pub fn new(cfg: DutyConfig) -> Self {
+        Self {
+            cfg,
+            nodes: BTreeMap::new(),
+            chunks: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            wakes: BTreeSet::new(),
+            free: BTreeSet::new(),
+            pulling: 0,
+            arrivals: 0,
+            actions: VecDeque::new(),
+            counters: DutyCounters::default(),
+        }
+    }
+
+    /// A device is within reach, or declares itself anew. False when there is no room for it.
+    pub fn handle_node(&mut self, now: Mono, device: DeviceId, node: Node) -> bool {
+        if let Some(account) = self.nodes.get_mut(&device) {
+            account.declare(node.subscriber, node.capability);
+        } else if self.make_room() {
+            self.nodes.insert(device, Account::new(node.subscriber, node.capability));
+        } else {
+            return false;
+        }
+        self.refresh(device);
+        self.revive(device);
+        self.assign(now);
+        true
+    }
+
+    /// A device is out of reach. Its account is kept for when it returns.
+    pub fn handle_node_gone(&mut self, now: Mono, device: DeviceId) {
+        let under_way = |wanted: &Wanted| wanted.pull.as_ref().is_some_and(|pull| pull.from == device);
+        let lost: Vec<ChunkCid> = self.chunks.iter().filter(|(_, w)| under_way(w)).map(|(cid, _)| *cid).collect();
+        for cid in lost {
+            self.lose(now, cid, true);
+        }
+        if let Some(account) = self.nodes.get_mut(&device) {
+            account.present = false;
+        }
+        self.refresh(device);
+        self.assign(now);
+    }
+
+    /// A transfer from this device was measured, of at least a few groups.
+    pub fn handle_measured(&mut self, device: DeviceId, bytes: u64, took: Micros) {
+        if let Some(account) = self.nodes.get_mut(&device) {
+            account.measure(bytes, took);
+        }
+    }
+
+    /// A chunk was decided, and these devices have it. For a chunk known already they are further holders.
+    ///
+    /// # Errors
+    /// When the queue is full.
+    pub fn handle_chunk(&mut self, now: Mono, chunk: ChunkRef, holders: &[DeviceId]) -> Result<(), DutyQueueFull> {
+        let cid = chunk.cid;
+        if !self.chunks.contains_key(&cid) {
+            if self.chunks.len() >= MAX_DUTY_CHUNKS {
+                self.counters.full += 1;
+                return Err(DutyQueueFull);
+            }
+            self.arrivals += 1;
+            let turn = (chunk.deadline, self.arrivals);
+            let wanted = Wanted {
+                turn,
+                holders: BTreeSet::new(),
+                resting: BTreeMap::new(),
+                gather_until: now + self.cfg.gather,
+                left: chunk.bytes,
+                pull: None,
+                starved: false,
+                wake: None,
+                chunk,
+            };
+            self.chunks.insert(cid, wanted);
+            self.queue.insert(turn, cid);
+            self.set_wake(cid, Some(now + self.cfg.gather));
+        }
+        for holder in holders {
+            self.add_holder(cid, *holder);
+        }
+        self.assign(now);
+        Ok(())
+    }
+
+    /// One more device has a chunk.
+    pub fn handle_holder(&mut self, now: Mono, cid: &ChunkCid, device: DeviceId) {
+        self.add_holder(*cid, device);
+        self.assign(now);
+    }
+
+    /// So many more bytes of a chunk arrived from a device, verified.
+    pub fn handle_progress(&mut self, cid: &ChunkCid, device: DeviceId, bytes: u64) {
+        let Some(wanted) = self.chunks.get_mut(cid) else { return };
+        let Some(pull) = wanted.pull.as_mut().filter(|pull| pull.from == device) else { return };
+        let bytes = bytes.min(wanted.left);
+        pull.moved |= bytes > 0;
+        wanted.left -= bytes;
+        if let Some(account) = self.nodes.get_mut(&device) {
+            account.receive(bytes);
+        }
+    }
+
+    /// The seed has the chunk, durably. What no progress was told of came from the present uploader.
+    pub fn handle_stored(&mut self, now: Mono, cid: &ChunkCid) {
+        let Some(wanted) = self.chunks.remove(cid) else { return };
+        self.queue.remove(&wanted.turn);
+        if let Some(at) = wanted.wake {
+            self.wakes.remove(&(at, *cid));
+        }
+        if let Some(pull) = &wanted.pull {
+            self.pulling -= 1;
+            if let Some(account) = self.nodes.get_mut(&pull.from) {
+                account.receive(wanted.left);
+                account.release(0, pull.rate);
+                account.keep();
+            }
+            self.refresh(pull.from);
+        }
+        self.counters.stored += 1;
+        self.order_keepers(&wanted);
+        self.assign(now);
+    }
+
+    /// A pull ended without the chunk.
+    pub fn handle_failed(&mut self, now: Mono, cid: &ChunkCid, device: DeviceId, reason: FailReason) {
+        let Some(wanted) = self.chunks.get_mut(cid) else { return };
+        if wanted.pull.as_ref().is_none_or(|pull| pull.from != device) {
+            return;
+        }
+        match reason {
+            FailReason::NotFound | FailReason::Lied => {
+                wanted.holders.remove(&device);
+            }
+            FailReason::Busy => {
+                wanted.resting.insert(device, now + self.cfg.patience);
+            }
+            FailReason::Broken => {}
+        }
+        self.end_pull(now, *cid, reason != FailReason::Busy);
+        self.assign(now);
+    }
+
+    /// Time has come to [`poll_timeout`](Self::poll_timeout).
+    pub fn handle_timeout(&mut self, now: Mono) {
+        while let Some(&(at, cid)) = self.wakes.first()
+            && at <= now
+        {
+            self.set_wake(cid, None);
+            let Some(wanted) = self.chunks.get_mut(&cid) else { continue };
+            if wanted.pull.is_some() {
+                self.handle_late(now, cid);
+            } else if wanted.starved {
+                wanted.starved = false;
+                self.queue.insert(wanted.turn, cid);
+            }
+        }
+        self.assign(now);
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        self.wakes.first().map(|(at, _)| *at)
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<DutyAction> {
+        self.actions.pop_front()
+    }
+
+    /// What was learned about devices, to be kept over a restart.
+    pub fn reliability(&self) -> impl Iterator<Item = (DeviceId, Reliability)> {
+        self.nodes.iter().map(|(device, account)| (*device, account.reliability))
+    }
+
+    /// Takes up what was learned about a device before a restart, after its first [`Self::handle_node`].
+    pub fn restore_reliability(&mut self, device: DeviceId, reliability: Reliability) {
+        if let Some(account) = self.nodes.get_mut(&device) {
+            account.reliability = reliability;
+        }
+    }
+
+    /// Chunks not stored yet, and their bytes still to come.
+    #[must_use]
+    pub fn backlog(&self) -> (usize, u64) {
+        (self.chunks.len(), self.chunks.values().map(|wanted| wanted.left).fold(0, u64::saturating_add))
+    }
+
+    /// Counters, for metrics.
+    #[must_use]
+    pub fn counters(&self) -> DutyCounters {
+        self.counters
+    }
+
+    fn make_room(&mut self) -> bool {
+        if self.nodes.len() < MAX_DUTY_NODES {
+            return true;
+        }
+        // Whoever is away loses its account first.
+        let away = self.nodes.iter().find(|(_, account)| !account.present).map(|(device, _)| *device);
+        away.is_some_and(|device| self.nodes.remove(&device).is_some())
+    }
+
+    fn add_holder(&mut self, cid: ChunkCid, device: DeviceId) {
+        let Some(wanted) = self.chunks.get_mut(&cid) else { return };
+        if wanted.holders.len() < MAX_HOLDERS_PER_CHUNK && wanted.holders.insert(device) && wanted.starved {
+            wanted.starved = false;
+            self.queue.insert(wanted.turn, cid);
+        }
+    }
+
+    /// Queues what starved although this device has it.
+    fn revive(&mut self, device: DeviceId) {
+        if self.nodes.get(&device).is_none_or(|account| account.rate() == 0) {
+            return;
+        }
+        for (cid, wanted) in &mut self.chunks {
+            if wanted.starved && wanted.holders.contains(&device) {
+                wanted.starved = false;
+                self.queue.insert(wanted.turn, *cid);
+            }
+        }
+    }
+
+    fn refresh(&mut self, device: DeviceId) {
+        let free = |account: &Account| account.rate() > 0 && account.pulls < self.cfg.pulls_per_node;
+        if self.nodes.get(&device).is_some_and(free) {
+            self.free.insert(device);
+        } else {
+            self.free.remove(&device);
+        }
+    }
+
+    fn set_wake(&mut self, cid: ChunkCid, at: Option<Mono>) {
+        let Some(wanted) = self.chunks.get_mut(&cid) else {
+            self.wakes.retain(|(_, other)| *other != cid);
+            return;
+        };
+        if let Some(old) = wanted.wake.take() {
+            self.wakes.remove(&(old, cid));
+        }
+        if let Some(at) = at {
+            wanted.wake = Some(at);
+            self.wakes.insert((at, cid));
+        }
+    }
+
+    /// Gives out all that can be given out now.
+    fn assign(&mut self, now: Mono) {
+        let mut after = Bound::Unbounded;
+        while self.pulling < self.cfg.pulls && !self.free.is_empty() {
+            let Some((&turn, &cid)) = self.queue.range((after, Bound::Unbounded)).next() else { return };
+            after = Bound::Excluded(turn);
+            let Some(wanted) = self.chunks.get(&cid) else { continue };
+            let all_hold = || self.nodes.iter().all(|(d, a)| a.rate() == 0 || wanted.holders.contains(d));
+            if now < wanted.gather_until && !all_hold() {
+                continue;
+            }
+            self.assign_one(now, cid);
+        }
+    }
+
+    fn assign_one(&mut self, now: Mono, cid: ChunkCid) {
+        let Some(wanted) = self.chunks.get(&cid) else { return };
+        let able: Vec<DeviceId> = wanted.holders.iter().filter(|d| self.can(now, wanted, **d)).copied().collect();
+        if able.is_empty() {
+            return self.starve(now, cid);
+        }
+        self.write_off(&able);
+        let Some(wanted) = self.chunks.get(&cid) else { return };
+        let mut ranked: Vec<_> = able.iter().filter_map(|d| Some((self.preference(now, wanted, *d)?, *d))).collect();
+        ranked.sort_unstable();
+        let Some((best, from)) = ranked.iter().find(|(_, device)| self.free.contains(device)).copied() else { return };
+        // Somebody busy who would still be in time is worth waiting for, if nobody free is.
+        if best.0 && ranked.iter().any(|((late, ..), _)| !late) {
+            return;
+        }
+        let standins = ranked.iter().map(|(_, d)| *d).filter(|d| *d != from).take(MAX_STAND_INS).collect();
+        self.pull(now, cid, from, standins);
+    }
+
+    /// Whether a holder may be asked for a chunk at all, now or when it is free.
+    fn can(&self, now: Mono, wanted: &Wanted, device: DeviceId) -> bool {
+        let rested = wanted.resting.get(&device).is_none_or(|until| *until <= now);
+        let fit = |a: &Account| a.rate() > 0 && a.benched_until <= now && a.affords(wanted.left);
+        rested && self.nodes.get(&device).is_some_and(fit)
+    }
+
+    /// Smaller is better: in time before late, mains before battery, then whoever would be furthest behind its share
+    /// even with this chunk.
+    fn preference(&self, now: Mono, wanted: &Wanted, device: DeviceId) -> Option<(bool, bool, Micros, u128)> {
+        let account = self.nodes.get(&device)?;
+        let late = account.completion(now, wanted.left) > wanted.chunk.deadline && now <= wanted.chunk.deadline;
+        let with_it = Micros(account.owed.0.saturating_add(time_for(wanted.left, account.rate()).0));
+        let tie = rendezvous::rank(&[&wanted.chunk.cid.0, &device.0], 1);
+        Some((late, account.capability.on_battery, with_it, tie))
+    }
+
+    /// Lifts those who are too far behind the others that hold the same chunk: behind their mean, weighted by rate, so
+    /// that a thin line's slow account moves nobody's.
+    fn write_off(&mut self, able: &[DeviceId]) {
+        let weigh = |account: &Account| {
+            let rate = u128::from(account.rate());
+            (rate, rate.saturating_mul(u128::from(account.owed.0)))
+        };
+        let (weight, total) = able
+            .iter()
+            .filter_map(|device| self.nodes.get(device).map(weigh))
+            .fold((0u128, 0u128), |(weight, total), (w, t)| (weight.saturating_add(w), total.saturating_add(t)));
+        for device in able {
+            let Some(account) = self.nodes.get_mut(device) else { continue };
+            let (own_weight, own) = weigh(account);
+            let others = total.saturating_sub(own).checked_div(weight.saturating_sub(own_weight)).unwrap_or(0);
+            let level = Micros(u64::try_from(others).unwrap_or(u64::MAX));
+            account.owed = account.owed.max(Micros(level.0.saturating_sub(self.cfg.catch_up.0)));
+        }
+    }
+
+    fn pull(&mut self, now: Mono, cid: ChunkCid, from: DeviceId, standins: Vec<DeviceId>) {
+        let (Some(wanted), Some(account)) = (self.chunks.get_mut(&cid), self.nodes.get_mut(&from)) else { return };
+        account.charge(wanted.left);
+        let deadline = now + allowed(&self.cfg, account);
+        wanted.pull = Some(Pull { from, rate: account.rate(), moved: false });
+        self.queue.remove(&wanted.turn);
+        self.pulling += 1;
+        self.counters.pulls += 1;
+        self.set_wake(cid, Some(deadline));
+        self.refresh(from);
+        self.actions.push_back(DutyAction::Pull { cid, from, deadline, standins });
+    }
+
+    fn starve(&mut self, now: Mono, cid: ChunkCid) {
+        let Some(wanted) = self.chunks.get_mut(&cid) else { return };
+        wanted.starved = true;
+        self.queue.remove(&wanted.turn);
+        // Who is on the bench or resting can be asked again by itself; all others announce themselves.
+        let nodes = &self.nodes;
+        let benched = wanted.holders.iter().filter_map(|d| nodes.get(d)).filter(|a| a.rate() > 0);
+        let times = benched.map(|a| a.benched_until).chain(wanted.resting.values().copied());
+        let retry = times.filter(|at| *at > now).min();
+        self.counters.starved += 1;
+        self.set_wake(cid, retry);
+        self.actions.push_back(DutyAction::Starved { cid });
+    }
+
+    /// A pull's deadline has passed.
+    fn handle_late(&mut self, now: Mono, cid: ChunkCid) {
+        let Some(wanted) = self.chunks.get(&cid) else { return };
+        let Some(pull) = &wanted.pull else { return };
+        let replaceable = wanted.holders.iter().any(|d| *d != pull.from && self.can(now, wanted, *d));
+        if pull.moved && !replaceable {
+            // Slow, but nobody else has it.
+            let more = self.nodes.get(&pull.from).map_or(self.cfg.patience, |account| allowed(&self.cfg, account));
+            if let Some(pull) = self.chunks.get_mut(&cid).and_then(|wanted| wanted.pull.as_mut()) {
+                pull.moved = false;
+            }
+            return self.set_wake(cid, Some(now + more));
+        }
+        self.lose(now, cid, true);
+    }
+
+    /// Takes a chunk from its uploader, which does not know yet.
+    fn lose(&mut self, now: Mono, cid: ChunkCid, broken: bool) {
+        if let Some(from) = self.chunks.get(&cid).and_then(|wanted| wanted.pull.as_ref()).map(|pull| pull.from) {
+            self.actions.push_back(DutyAction::Abandon { cid, from });
+            self.end_pull(now, cid, broken);
+        }
+    }
+
+    fn end_pull(&mut self, now: Mono, cid: ChunkCid, broken: bool) {
+        let Some(wanted) = self.chunks.get_mut(&cid) else { return };
+        let Some(pull) = wanted.pull.take() else { return };
+        self.pulling -= 1;
+        self.queue.insert(wanted.turn, cid);
+        if let Some(account) = self.nodes.get_mut(&pull.from) {
+            account.release(wanted.left, pull.rate);
+            if broken {
+                account.fail(now);
+            }
+        }
+        self.counters.lost += 1;
+        self.set_wake(cid, None);
+        self.refresh(pull.from);
+    }
+
+    fn order_keepers(&mut self, wanted: &Wanted) {
+        let mut ranked: Vec<(u128, DeviceId)> = wanted
+            .holders
+            .iter()
+            .filter_map(|device| {
+                let account = self.nodes.get(device).filter(|a| a.capability.free_bytes >= wanted.chunk.bytes)?;
+                // In MiB, so that room times reliability fits.
+                let weight = (account.capability.free_bytes >> 20).saturating_mul(account.reliability.permille());
+                Some((rendezvous::rank(&[b"keep", &wanted.chunk.cid.0, &device.0], weight.max(1)), *device))
+            })
+            .collect();
+        ranked.sort_unstable();
+        let mut homes = BTreeSet::new();
+        let mut distinct = |d: &DeviceId| self.nodes.get(d).is_some_and(|a| homes.insert(a.subscriber.clone()));
+        let keepers: Vec<_> =
+            ranked.into_iter().map(|(_, d)| d).filter(|d| distinct(d)).take(self.cfg.keepers).collect();
+        let cid = wanted.chunk.cid;
+        self.actions.extend(keepers.into_iter().map(|device| DutyAction::Keep { cid, device }));
+    }
+}
+
+/// Time allowed for all that a device has promised.
+fn allowed(cfg: &DutyConfig, account: &Account) -> Micros {
+    Micros(time_for(account.promised, account.pace()).0.saturating_mul(cfg.slack)).max(cfg.patience)
+}
