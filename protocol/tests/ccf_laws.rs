@@ -171,14 +171,8 @@ fn a_wrap_of_times_is_crossed() {
 fn with_anchors_a_lost_packet_costs_at_most_the_two_chunks_that_it_bounds() {
     for (name, source) in SOURCES {
         let reference = run(source);
-        let anchor = |chunk: &Chunk| Anchor {
-            timeline: TimelineId(0),
-            index: chunk.index,
-            pts: chunk.pts,
-            digest: chunk.opening,
-        };
-        let anchors = reference.chunks.iter().map(anchor).collect();
-        let plan = ChunkPlan { anchors, ..reference.chunker.plan().expect("discovered").clone() };
+        let plan =
+            ChunkPlan { anchors: anchors_of(&reference), ..reference.chunker.plan().expect("discovered").clone() };
         let (source, reference) = (packets(source), reference.clean());
         for lost in (12..source.len()).step_by(3) {
             let mut harmed = source.clone();
@@ -190,6 +184,81 @@ fn with_anchors_a_lost_packet_costs_at_most_the_two_chunks_that_it_bounds() {
             assert!(lost_chunks <= 2, "{name}: {lost_chunks} chunks lost with packet {lost}");
         }
     }
+}
+
+#[test]
+fn times_shifted_by_a_remuxer_are_shifted_back_by_two_anchors() {
+    for (name, source) in SOURCES {
+        let reference = run(source);
+        let plan =
+            ChunkPlan { anchors: anchors_of(&reference), ..reference.chunker.plan().expect("discovered").clone() };
+        let source = packets(source);
+        for shift in [1, 12_345, 43_200 * 7 + 11, (1 << 33) - 126_001] {
+            let shifted = mux(&source, &pes_of(&source), Layout { shift, ..Layout::default() });
+            let chunker = Chunker::new(plan.clone(), ProgramSelect::First).expect("a legal plan");
+            let shifted = run_with(chunker, shifted.as_flattened(), 9999).clean();
+            assert_eq!(shifted, reference.clean(), "{name} shifted by {shift}");
+        }
+    }
+}
+
+#[test]
+fn a_clock_change_is_a_boundary_and_costs_no_chunk() {
+    for (name, source) in SOURCES {
+        let source = packets(source);
+        for ticks in [-40_000i64, -30_000_000, 7_000_000] {
+            let mut pes = pes_of(&source);
+            // Everything from the middle of the source on runs on another clock; the video changes at a key picture.
+            let half = (pes.len() / 2..pes.len()).find(|&at| pes[at].pid == VIDEO && has_sps(&pes[at].data));
+            let half = half.expect("a key picture in the second half");
+            let change = pes[half].pts;
+            for (at, one) in pes.iter_mut().enumerate() {
+                let moved = (one.pid == VIDEO && at >= half) || (one.pid == AUDIO && one.pts >= change);
+                let shift = |time: u64| if moved { time.wrapping_add_signed(ticks) & ((1 << 33) - 1) } else { time };
+                (one.pts, one.dts) = (shift(one.pts), one.dts.map(shift));
+            }
+            let plain = run_packets(&mux(&source, &pes, Layout::default()));
+            let mut rng = Rng(5);
+            let other = mux(&source, &regroup_audio(&pes, 1), Layout { header_stuffing: 3, ..Layout::default() });
+            let other = run_packets(&stuff_nulls(&other, &mut rng));
+            let clean = |run: &Run| -> Vec<_> {
+                let chunks = run.chunks.iter().filter_map(|chunk| match &chunk.state {
+                    ChunkState::Clean(clean) => Some((chunk.timeline, chunk.index, clean.cid)),
+                    ChunkState::Withheld(_) => None,
+                });
+                chunks.collect()
+            };
+            let before_and_after: Vec<_> =
+                [0, 1].map(|line| clean(&plain).iter().filter(|c| c.0.0 == line).count()).into();
+            assert!(before_and_after.iter().all(|&count| count >= 2), "{name} by {ticks}: {before_and_after:?}");
+            let withheld = plain.chunks.len() - clean(&plain).len();
+            assert_eq!(
+                withheld,
+                2,
+                "{name} by {ticks}: only the edges: {:?}",
+                plain
+                    .chunks
+                    .iter()
+                    .map(|c| (c.timeline, c.pts, c.duration, matches!(c.state, ChunkState::Clean(_))))
+                    .collect::<Vec<_>>()
+            );
+            let (plain, other) = (clean(&plain), clean(&other));
+            assert!(
+                other.iter().all(|chunk| plain.contains(chunk)) && other.len() + 1 >= plain.len(),
+                "{name} by {ticks}"
+            );
+        }
+    }
+}
+
+fn has_sps(data: &[u8]) -> bool {
+    data.windows(4).any(|bytes| bytes[..3] == [0, 0, 1] && bytes[3] & 0x1F == 7)
+}
+
+fn anchors_of(run: &Run) -> Vec<Anchor> {
+    let anchor =
+        |chunk: &Chunk| Anchor { timeline: TimelineId(0), index: chunk.index, pts: chunk.pts, digest: chunk.opening };
+    run.chunks.iter().filter(|chunk| matches!(chunk.state, ChunkState::Clean(_))).map(anchor).collect()
 }
 
 /// Applies a loss and checks that what is still emitted is right, and that not more than `most` chunks are withheld.

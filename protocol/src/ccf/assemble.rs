@@ -14,20 +14,20 @@ use crate::ts::audio::{AudioFrame, AudioFrames};
 use crate::ts::video::HoleCause;
 
 /// Audio whose times lie further than this from the video's does not belong to it.
-const FAR: u64 = 900_000;
+const FAR: i64 = 900_000;
 
 /// The frames of one audio that wait for their chunk. Times are as received.
+///
+/// The queue may hold the end of one clock and the beginning of the next; [`AudioFrame::jump`] parts them.
 #[derive(Debug)]
 pub(super) struct AudioQueue {
     pub frames: AudioFrames,
     queue: VecDeque<AudioFrame>,
-    /// Video clock when payload last came.
-    heard: Option<MediaTime>,
-    /// Newest frame's time lies far from the video's.
-    far: bool,
+    /// Media time that had passed when payload last came.
+    heard: Option<i64>,
+    /// Clock of the video that the front of the queue belongs to.
+    epoch: u32,
     first_rate: Option<u32>,
-    /// Frames were dropped before the next to come.
-    dropped: Option<HoleCause>,
 }
 
 /// What a chunk finds of one audio.
@@ -41,28 +41,20 @@ struct Found {
 
 impl AudioQueue {
     pub(super) fn new(frames: AudioFrames) -> Self {
-        Self { frames, queue: VecDeque::new(), heard: None, far: false, first_rate: None, dropped: None }
+        Self { frames, queue: VecDeque::new(), heard: None, epoch: 0, first_rate: None }
     }
 
-    /// Payload arrived while the video stood at `clock`.
-    pub(super) fn heard(&mut self, clock: MediaTime) {
-        if !self.far {
-            self.heard = Some(clock);
-        }
+    /// Payload arrived when so much media time had passed.
+    pub(super) fn heard(&mut self, passed: i64) {
+        self.heard = Some(passed);
     }
 
     /// Takes over the frames found; true if there were any.
-    pub(super) fn collect(&mut self, clock: MediaTime) -> bool {
+    pub(super) fn collect(&mut self) -> bool {
         let mut any = false;
-        while let Some(mut frame) = self.frames.poll() {
+        while let Some(frame) = self.frames.poll() {
             any = true;
             self.first_rate.get_or_insert(frame.header.rate);
-            self.far = (frame.pts.0 - clock.0).unsigned_abs() > FAR;
-            if self.far {
-                self.dropped = self.dropped.max(Some(HoleCause::Loss));
-                continue;
-            }
-            frame.gap = frame.gap.max(self.dropped.take());
             self.queue.push_back(frame);
         }
         while let (Some(first), Some(last)) = (self.queue.front(), self.queue.back())
@@ -74,8 +66,7 @@ impl AudioQueue {
             }
         }
         if any {
-            let wanted = self.queue.front().map_or(u64::MAX, |frame| frame.at);
-            self.frames.forget(wanted);
+            self.frames.forget(self.queue.front().map_or(u64::MAX, |frame| frame.at));
         }
         any
     }
@@ -84,46 +75,103 @@ impl AudioQueue {
         self.first_rate
     }
 
-    /// Whether all of a chunk's audio is here, or need not be waited for.
-    pub(super) fn is_ready(&self, chunk: &CutChunk, clock: MediaTime) -> bool {
-        let end = chunk.end.0 + chunk.shift;
-        self.queue.back().is_some_and(|last| last.pts.0 >= end)
-            || (clock.0 > end + TICKS_PER_SECOND && self.is_omitted(chunk))
-            || clock.0 > end + RAP_WAIT
-    }
-
-    /// No payload from a second before the chunk to a second after it (CCF 14).
-    fn is_omitted(&self, chunk: &CutChunk) -> bool {
-        let begin = chunk.opening.pts.0 + chunk.shift;
-        self.heard.is_none_or(|heard| heard.0 < begin - TICKS_PER_SECOND)
-            && !self.queue.iter().any(|frame| (begin..chunk.end.0 + chunk.shift).contains(&frame.pts.0))
-    }
-
-    /// Forgets what lies before a time, but for the last frame before it, which proves the next chunk's beginning.
-    pub(super) fn forget_before(&mut self, time: MediaTime) {
-        while self.queue.get(1).is_some_and(|second| second.pts < time) {
-            self.queue.pop_front();
+    /// Leaves what belongs to an older clock than the chunk's. Without a jump in the audio nothing says where it ends.
+    pub(super) fn follow_clock(&mut self, chunk: &CutChunk, passed: i64) {
+        if self.epoch == chunk.epoch {
+            return;
         }
-        // Times far off belong to a clock that was left.
-        while self.queue.front().is_some_and(|first| (first.pts.0 - time.0).unsigned_abs() > 4 * FAR) {
-            self.queue.pop_front();
+        if let Some(jump) = self.next_jump() {
+            self.queue.drain(..jump);
+            self.epoch = chunk.epoch;
+        } else if self.queue.front().is_some_and(|first| first.jump) || passed > chunk.cut_at + RAP_WAIT {
+            self.epoch = chunk.epoch;
+        }
+    }
+
+    /// Where the next clock begins in the queue. A jump at the very front begins the present one.
+    fn next_jump(&self) -> Option<usize> {
+        (1..self.queue.len()).find(|&at| self.queue[at].jump)
+    }
+
+    /// Frames of the present clock.
+    fn present(&self) -> impl DoubleEndedIterator<Item = &AudioFrame> + ExactSizeIterator {
+        self.queue.range(..self.next_jump().unwrap_or(self.queue.len()))
+    }
+
+    /// Whether all of a chunk's audio is here, or need not be waited for.
+    pub(super) fn is_ready(&self, chunk: &CutChunk, passed: i64) -> bool {
+        let end = chunk.end.0 + chunk.shift;
+        let late = passed > chunk.cut_at + RAP_WAIT;
+        if self.epoch != chunk.epoch {
+            return late;
+        }
+        // After a clock change the video's clock says nothing about the chunk before it; the audio's own change does.
+        let settled = match chunk.ends_clock {
+            true => self.next_jump().is_some(),
+            false => {
+                !self.is_far(chunk) && (self.next_jump().is_some() || self.present().any(|frame| frame.pts.0 >= end))
+            }
+        };
+        settled || self.is_omitted(chunk, passed) || late
+    }
+
+    /// No payload from a second before the chunk to a second after it, or only such as is far off (CCF 14).
+    fn is_omitted(&self, chunk: &CutChunk, passed: i64) -> bool {
+        let (begin, end) = (chunk.opening.pts.0 + chunk.shift, chunk.end.0 + chunk.shift);
+        passed > chunk.cut_at + TICKS_PER_SECOND
+            && self.epoch == chunk.epoch
+            && (self.heard.is_none_or(|heard| heard < chunk.cut_at - (end - begin) - TICKS_PER_SECOND)
+                || self.is_far(chunk))
+            && !self.present().any(|frame| (begin..end).contains(&frame.pts.0))
+    }
+
+    /// There is audio, but none within ten seconds of the chunk.
+    fn is_far(&self, chunk: &CutChunk) -> bool {
+        let (begin, end) = (chunk.opening.pts.0 + chunk.shift, chunk.end.0 + chunk.shift);
+        !self.queue.is_empty() && !self.present().any(|frame| (begin - FAR..end + FAR).contains(&frame.pts.0))
+    }
+
+    /// Forgets what a chunk used, but for the last frame before its end, which proves the next chunk's beginning.
+    pub(super) fn forget_used(&mut self, chunk: &CutChunk) {
+        if self.epoch != chunk.epoch {
+            return;
+        }
+        if !chunk.ends_clock {
+            let end = chunk.end.0 + chunk.shift;
+            while self.queue.get(1).is_some_and(|second| !second.jump && second.pts.0 < end) {
+                self.queue.pop_front();
+            }
+            // The audio changed its clock before the chunk's end and the video did not: go on with what it is now.
+            let left = self.queue.front().is_some_and(|first| first.pts.0 < end);
+            if left && self.queue.get(1).is_some_and(|second| second.jump) {
+                self.queue.pop_front();
+            }
         }
         self.frames.forget(self.queue.front().map_or(u64::MAX, |frame| frame.at));
     }
 
-    fn find(&self, chunk: &CutChunk, clock: MediaTime) -> Found {
-        let (begin, end) = (chunk.opening.pts.0 + chunk.shift, chunk.end.0 + chunk.shift);
-        let frames: Vec<_> = self.queue.iter().filter(|f| (begin..end).contains(&f.pts.0)).copied().collect();
-        if frames.is_empty() && clock.0 > end + TICKS_PER_SECOND && self.is_omitted(chunk) {
-            return Found { frames, reason: None, holes: 0 };
+    fn find(&self, chunk: &CutChunk, passed: i64) -> Found {
+        if self.is_omitted(chunk, passed) {
+            return Found { frames: Vec::new(), reason: None, holes: 0 };
         }
-        let before = self.queue.iter().rposition(|frame| frame.pts.0 < begin);
-        let after = self.queue.iter().position(|frame| frame.pts.0 >= end);
+        if self.epoch != chunk.epoch {
+            return Found { frames: Vec::new(), reason: Some(HoleCause::Edge), holes: 0 };
+        }
+        let (begin, end) = (chunk.opening.pts.0 + chunk.shift, chunk.end.0 + chunk.shift);
+        let jumped = self.queue.front().is_some_and(|first| first.jump);
+        // At a clock change the audio of the old clock runs to its own change, that of the new one begins there.
+        let from_jump = chunk.opens_clock && jumped;
+        let to_jump = chunk.ends_clock && self.next_jump().is_some();
+        let in_chunk = |frame: &&AudioFrame| (from_jump || frame.pts.0 >= begin) && (to_jump || frame.pts.0 < end);
+        let frames: Vec<_> = self.present().filter(in_chunk).copied().collect();
+        let before = self.present().rposition(|frame| frame.pts.0 < begin).filter(|_| !from_jump);
+        let after = self.present().position(|frame| frame.pts.0 >= end).filter(|_| !to_jump);
         let from = before.map_or(0, |at| at + 1);
-        let to = after.map_or(self.queue.len(), |at| at + 1);
-        let gaps: Vec<_> = self.queue.range(from.min(to)..to).filter_map(|frame| frame.gap).collect();
-        let edge = (before.is_none() || after.is_none() || from > to).then_some(HoleCause::Edge);
-        Found { frames, reason: gaps.iter().copied().max().max(edge), holes: gaps.len() as u32 }
+        let to = after.map_or(self.present().len(), |at| at + 1);
+        let gaps: Vec<_> = self.present().take(to).skip(from).filter_map(|frame| frame.gap).collect();
+        let edge = (before.is_none() && !from_jump) || (after.is_none() && !to_jump) || from > to;
+        let reason = gaps.iter().copied().max().max(edge.then_some(HoleCause::Edge));
+        Found { frames, reason, holes: gaps.len() as u32 }
     }
 }
 
@@ -132,11 +180,11 @@ pub(super) fn assemble(
     profile: &Profile,
     chunk: &CutChunk,
     queues: &[&AudioQueue],
-    clock: MediaTime,
+    passed: i64,
     timeline: TimelineId,
     index: ChunkIndex,
 ) -> Chunk {
-    let audio: Vec<Found> = queues.iter().map(|queue| queue.find(chunk, clock)).collect();
+    let audio: Vec<Found> = queues.iter().map(|queue| queue.find(chunk, passed)).collect();
     let mut reason = chunk.opening.uncertain.max(chunk.end_uncertain);
     let mut quality = ChunkQuality { units: chunk.seen, damaged_units: 0, holes: 0 };
     for (number, unit) in chunk.units.iter().enumerate() {

@@ -16,7 +16,7 @@ use super::cutter::{CutChunk, Cutter};
 use super::profile::{Anchor, AudioCodec, ChunkPlan, PlanError, Profile, ProgramSelect, check_interval};
 use super::roles;
 use crate::limits::MAX_CHUNKS_WAITING;
-use crate::time::{MediaTime, Pts33, Ticks};
+use crate::time::{MediaTime, Pts33, TICKS_PER_SECOND, Ticks};
 use crate::ts::ReceptionCounters;
 use crate::ts::audio::{AudioFrames, Framing};
 use crate::ts::continuity::{Continuity, ContinuityCheck};
@@ -115,8 +115,10 @@ struct VideoInput {
     check: ContinuityCheck,
     pes: PesParser,
     units: AvcUnits,
-    /// Newest decoding time received, unwrapped: the clock by which audio is awaited.
+    /// Newest decoding time received, unwrapped: tells which wrap an audio's first time belongs to.
     clock: Option<MediaTime>,
+    /// Media time that passed in all, clock changes left out: what audio is awaited by.
+    passed: i64,
 }
 
 #[derive(Debug)]
@@ -165,6 +167,7 @@ impl Core {
                 pes: PesParser::default(),
                 units: AvcUnits::new(strip_filler),
                 clock: None,
+                passed: 0,
             },
             audio: Vec::new(),
             cutter,
@@ -296,7 +299,7 @@ impl Core {
             let mark = Mark { timeline: self.cutter.timeline, pts: Pts33::of(clock), kind: MarkKind::Splice };
             self.events.push_back(ChunkerEvent::Mark(mark));
         }
-        let VideoInput { check, pes, units, clock } = &mut self.video;
+        let VideoInput { check, pes, units, clock, passed } = &mut self.video;
         let Some(payload) = follow(check, packet, counters, |cause| {
             units.hole(packet.unit_start && cause == HoleCause::Loss, cause);
             pes.hole();
@@ -308,7 +311,10 @@ impl Core {
             PesEvent::Start(times) => {
                 units.pes_start(times);
                 if let Some(dts) = times.dts.or(times.pts) {
-                    *clock = Some(clock.map_or(MediaTime(dts.0 as i64), |clock| dts.unwrap_near(clock)));
+                    let now = clock.map_or(MediaTime(dts.0 as i64), |clock| dts.unwrap_near(clock));
+                    let step = clock.map_or(0, |clock| now.0 - clock.0);
+                    *passed += if (0..=TICKS_PER_SECOND).contains(&step) { step } else { 0 };
+                    *clock = Some(now);
                 }
             }
             PesEvent::Data(bytes) => units.push(bytes),
@@ -335,7 +341,8 @@ impl Core {
         while let Some((from, to)) = self.cutter.renamed.pop_front() {
             self.events.push_back(ChunkerEvent::Timeline { from, to });
         }
-        while let Some(chunk) = self.cutter.poll() {
+        while let Some(mut chunk) = self.cutter.poll() {
+            chunk.cut_at = self.video.passed;
             self.waiting.push_back(chunk);
         }
     }
@@ -350,7 +357,7 @@ impl Core {
         };
         // Which wrap audio times belong to is told by the video.
         let Some(clock) = self.video.clock else { return };
-        queue.heard(clock);
+        queue.heard(self.video.passed);
         pes.push(packet.unit_start, payload, |event| match event {
             PesEvent::Short => queue.frames.hole(HoleCause::Loss),
             PesEvent::Start(times) => queue.frames.pes_start(times.pts),
@@ -359,7 +366,7 @@ impl Core {
                 queue.frames.hole(if scrambled { HoleCause::Scrambled } else { HoleCause::Loss });
             }
         });
-        if queue.collect(clock) {
+        if queue.collect() {
             self.emit(false, counters);
         }
     }
@@ -367,9 +374,10 @@ impl Core {
     /// Emits the chunks whose audio is complete, or will not come.
     fn emit(&mut self, ended: bool, counters: &mut ReceptionCounters) {
         while let Some(chunk) = self.waiting.front() {
-            let clock = self.video.clock.unwrap_or(chunk.end);
+            let passed = self.video.passed;
             let force = ended || self.waiting.len() > MAX_CHUNKS_WAITING;
-            let ready = self.audio.iter().all(|input| input.queue.is_ready(chunk, clock));
+            self.audio.iter_mut().for_each(|input| input.queue.follow_clock(chunk, passed));
+            let ready = self.audio.iter().all(|input| input.queue.is_ready(chunk, passed));
             if !ready && !force {
                 return;
             }
@@ -378,7 +386,7 @@ impl Core {
             let profile: &Profile = &plan.profile;
             let queues: Vec<&AudioQueue> = self.audio.iter().map(|input| &input.queue).collect();
             let (timeline, index) = self.cutter.name(&chunk);
-            let mut done = assemble(profile, &chunk, &queues, clock, timeline, index);
+            let mut done = assemble(profile, &chunk, &queues, passed, timeline, index);
             if let (ChunkState::Withheld(withheld), Some(_)) = (&mut done.state, &self.mismatch) {
                 withheld.reason = WithheldReason::Profile;
             }
@@ -386,9 +394,8 @@ impl Core {
                 ChunkState::Clean(_) => counters.clean_chunks += 1,
                 ChunkState::Withheld(_) => counters.withheld_chunks += 1,
             }
-            let end = MediaTime(chunk.end.0 + chunk.shift);
             self.events.push_back(ChunkerEvent::Chunk(done));
-            self.audio.iter_mut().for_each(|input| input.queue.forget_before(end));
+            self.audio.iter_mut().for_each(|input| input.queue.forget_used(&chunk));
         }
     }
 
@@ -410,11 +417,9 @@ impl Core {
         while let Some(unit) = self.video.units.poll() {
             self.cutter.push(unit);
         }
-        if let Some(clock) = self.video.clock {
-            self.audio.iter_mut().for_each(|input| {
-                input.queue.collect(clock);
-            });
-        }
+        self.audio.iter_mut().for_each(|input| {
+            input.queue.collect();
+        });
         self.collect();
         self.emit(false, counters);
         self.cutter.finish();

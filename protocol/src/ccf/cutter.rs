@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::profile::Anchor;
 use super::writer::unit_digest;
 use crate::ids::{ChunkIndex, TimelineId, UnitDigest};
-use crate::limits::{MAX_CHUNK_BYTES, MAX_CHUNK_UNITS, MAX_PLAN_ANCHORS};
+use crate::limits::{MAX_CHUNK_BYTES, MAX_CHUNK_UNITS, MAX_INTERVAL, MAX_PLAN_ANCHORS};
 use crate::time::{MediaTime, PTS_WRAP, Pts33, TICKS_PER_SECOND, Ticks};
 use crate::ts::video::{HoleCause, VideoUnit};
 
@@ -57,6 +57,11 @@ pub(super) struct CutChunk {
     pub units: Vec<CutUnit>,
     /// Received time less canonical time.
     pub shift: i64,
+    /// It begins, or ends, where the clock changed without a hole.
+    pub opens_clock: bool,
+    pub ends_clock: bool,
+    /// Media time that had passed when its video was complete.
+    pub cut_at: i64,
     /// Units seen, dropped ones included.
     pub seen: u32,
     /// More than a chunk can hold came, and was dropped.
@@ -66,11 +71,25 @@ pub(super) struct CutChunk {
 #[derive(Debug)]
 struct Open {
     opening: Boundary,
+    opens_clock: bool,
     units: Vec<CutUnit>,
     bytes: usize,
     seen: u32,
     greatest_pts: MediaTime,
     oversize: bool,
+}
+
+/// Units between an anchor whose time did not match and the one after it.
+#[derive(Debug)]
+struct Held {
+    first: Anchor,
+    next: Anchor,
+    /// Ticks between them.
+    spacing: i64,
+    /// Received PTS of the first.
+    received: MediaTime,
+    units: Vec<CutUnit>,
+    bytes: usize,
 }
 
 /// A stretch of units without a hole.
@@ -87,7 +106,7 @@ struct Run {
 pub(super) struct Cutter {
     interval: i64,
     anchors: BTreeMap<UnitDigest, Vec<Anchor>>,
-    anchor_count: usize,
+    in_order: BTreeMap<(TimelineId, ChunkIndex), Anchor>,
     pub epoch: u32,
     pub timeline: TimelineId,
     next_local: u32,
@@ -102,6 +121,9 @@ pub(super) struct Cutter {
     last: Option<(MediaTime, bool)>,
     steps: VecDeque<i64>,
     why_broken: HoleCause,
+    /// The next unit is the first after a clock change without a hole.
+    clock_changed: bool,
+    held: Option<Held>,
     out: VecDeque<CutChunk>,
     /// Numbers of a timeline that became another, to be told.
     pub renamed: VecDeque<(TimelineId, TimelineId)>,
@@ -112,7 +134,7 @@ impl Cutter {
         let mut cutter = Self {
             interval: interval.0,
             anchors: BTreeMap::new(),
-            anchor_count: 0,
+            in_order: BTreeMap::new(),
             epoch: 0,
             timeline: TimelineId(0),
             next_local: 1,
@@ -125,6 +147,8 @@ impl Cutter {
             last: None,
             steps: VecDeque::new(),
             why_broken: HoleCause::Edge,
+            clock_changed: false,
+            held: None,
             out: VecDeque::new(),
             renamed: VecDeque::new(),
         };
@@ -135,11 +159,17 @@ impl Cutter {
     /// Learns anchors; an open chunk that one of them opens becomes certain.
     pub(super) fn add_anchors(&mut self, anchors: &[Anchor]) {
         for anchor in anchors {
-            let known = self.anchors.entry(anchor.digest).or_default();
-            if self.anchor_count < MAX_PLAN_ANCHORS && !known.contains(anchor) {
-                known.push(*anchor);
-                self.anchor_count += 1;
+            if self.in_order.len() >= MAX_PLAN_ANCHORS
+                && let Some((_, oldest)) = self.in_order.pop_first()
+            {
+                self.forget(&oldest);
             }
+            match self.in_order.insert((anchor.timeline, anchor.index), *anchor) {
+                Some(known) if known == *anchor => continue,
+                Some(other) => self.forget(&other),
+                None => {}
+            }
+            self.anchors.entry(anchor.digest).or_default().push(*anchor);
         }
         let opening =
             self.open.as_ref().and_then(|open| open.units.first()).map(|unit| (unit.digest, unit.pts, unit.rap));
@@ -149,6 +179,15 @@ impl Cutter {
             && let Some(open) = &mut self.open
         {
             open.opening = found;
+        }
+    }
+
+    fn forget(&mut self, anchor: &Anchor) {
+        if let Some(known) = self.anchors.get_mut(&anchor.digest) {
+            known.retain(|known| known != anchor);
+            if known.is_empty() {
+                self.anchors.remove(&anchor.digest);
+            }
         }
     }
 
@@ -193,8 +232,13 @@ impl Cutter {
         self.last = Some((received_dts, unit.dirty.is_none()));
         let digest = unit_digest(&unit.data);
         let pts = MediaTime(received_pts.0 - self.shift);
-        self.identify(digest, pts, unit.rap);
-        self.place(CutUnit {
+        if !self.identified {
+            self.identify(digest, pts, unit.rap);
+            if self.identified {
+                self.release_held();
+            }
+        }
+        let unit = CutUnit {
             pts,
             dts: MediaTime(received_dts.0 - self.shift),
             rap: unit.rap,
@@ -202,12 +246,16 @@ impl Cutter {
             digest,
             dirty: unit.dirty,
             after_hole: unit.after_hole.max(unit.headless.then_some(unit.dirty).flatten()),
-        });
+        };
+        if let Some(unit) = self.match_shift(unit) {
+            self.place(unit);
+        }
     }
 
     /// Ends the input.
     pub(super) fn finish(&mut self) {
-        self.close(None, Some(HoleCause::Edge));
+        self.release_held();
+        self.close(None, Some(HoleCause::Edge), false);
     }
 
     /// Times of a unit, unwrapped. A unit without times of its own is damaged, and stands a frame after the one before.
@@ -235,30 +283,31 @@ impl Cutter {
         self.steps.iter().max().is_some_and(|&longest| longest > 0 && 2 * step >= 3 * longest)
     }
 
-    fn change_clock(&mut self, _certain: bool) {
-        let greatest = self.open.as_ref().map(|open| open.greatest_pts);
-        self.close(greatest, Some(HoleCause::Edge));
+    /// Begins a new timeline. With continuous counters the change is a boundary itself (CCF 9, 12).
+    fn change_clock(&mut self, certain: bool) {
+        self.release_held();
+        let uncertain = (!certain).then_some(HoleCause::Loss);
+        self.close(None, uncertain, certain);
         self.epoch += 1;
         let from = std::mem::replace(&mut self.timeline, TimelineId(self.next_local));
         self.renamed.push_back((from, self.timeline));
-        self.next_local += 1;
+        self.next_local = self.next_local.saturating_add(1);
         self.identified = false;
         self.shift = 0;
         self.wrap_base = 0;
         self.run = Run::default();
-        self.why_broken = HoleCause::Edge;
+        self.why_broken = HoleCause::Loss;
+        self.clock_changed = certain;
         self.steps.clear();
     }
 
-    /// Finds out which timeline of the plan this is.
+    /// Finds out which timeline of the plan this is, by one anchor whose time matches too.
     fn identify(&mut self, digest: UnitDigest, pts: MediaTime, rap: bool) {
         if self.identified {
             return;
         }
-        let Some(anchor) = self.anchors.get(&digest).and_then(|known| known.iter().find(|a| a.pts == Pts33::of(pts)))
-        else {
-            return;
-        };
+        let known = self.anchors.get(&digest).map_or(&[][..], |known| known);
+        let Some(anchor) = known.iter().find(|anchor| anchor.pts == Pts33::of(pts)).copied() else { return };
         self.identified = true;
         if self.timeline != anchor.timeline {
             self.renamed.push_back((self.timeline, anchor.timeline));
@@ -268,6 +317,67 @@ impl Cutter {
         let resolves = if rap { pts.0 } else { pts.0 - RAP_WAIT };
         let wrap = i64::try_from(anchor.index.0 / self.cells() as u64).unwrap_or(0);
         self.wrap_base = wrap - resolves.div_euclid(WRAP);
+    }
+
+    /// Times may be shifted against the plan's (a remuxer did it). Two consecutive anchors whose digests and spacing
+    /// match tell by how much (CCF 9). Between the first and the second, units are held. Returns the unit unless it
+    /// was.
+    fn match_shift(&mut self, unit: CutUnit) -> Option<CutUnit> {
+        if self.identified {
+            return Some(unit);
+        }
+        if let Some(held) = &mut self.held {
+            let spacing = unit.pts.0 - held.received.0;
+            if unit.digest == held.next.digest && spacing == held.spacing {
+                let shift = held.received.0 - held.first.pts.0 as i64;
+                self.shift_to(shift);
+                let (pts, dts) = (MediaTime(unit.pts.0 - shift), MediaTime(unit.dts.0 - shift));
+                return Some(CutUnit { pts, dts, ..unit });
+            }
+            held.bytes += unit.data.len();
+            // Units that are decoded before the second anchor may be shown after it.
+            let waits = !unit.rap || spacing < held.spacing;
+            if waits && held.units.len() < MAX_CHUNK_UNITS && held.bytes < MAX_CHUNK_BYTES {
+                held.units.push(unit);
+                return None;
+            }
+            self.release_held();
+        }
+        let known = self.anchors.get(&unit.digest).map_or(&[][..], |known| known);
+        let pair = known.iter().find_map(|first| Some((*first, self.successor(first)?)));
+        let Some((first, next)) = pair else { return Some(unit) };
+        let spacing = (next.pts.0 as i64 - first.pts.0 as i64).rem_euclid(WRAP);
+        if spacing > MAX_INTERVAL.0 + RAP_WAIT {
+            return Some(unit);
+        }
+        let (received, bytes) = (unit.pts, unit.data.len());
+        self.held = Some(Held { first, next, spacing, received, units: vec![unit], bytes });
+        None
+    }
+
+    fn successor(&self, anchor: &Anchor) -> Option<Anchor> {
+        let after = (anchor.timeline, ChunkIndex(anchor.index.0.checked_add(1)?));
+        self.in_order.range(after..).next().map(|(_, next)| *next).filter(|next| next.timeline == anchor.timeline)
+    }
+
+    /// Times are from now on `shift` before the received ones, and what was held is cut by them.
+    fn shift_to(&mut self, shift: i64) {
+        self.close(None, Some(HoleCause::Edge), false);
+        self.shift = shift;
+        self.run = Run::default();
+        let Some(held) = self.held.take() else { return };
+        self.identify(held.first.digest, MediaTime(held.received.0 - shift), held.units.first().is_some_and(|u| u.rap));
+        for unit in held.units {
+            let (pts, dts) = (MediaTime(unit.pts.0 - shift), MediaTime(unit.dts.0 - shift));
+            self.place(CutUnit { pts, dts, ..unit });
+        }
+    }
+
+    /// The second anchor did not come: what was held is cut by received times.
+    fn release_held(&mut self) {
+        for unit in self.held.take().map(|held| held.units).unwrap_or_default() {
+            self.place(unit);
+        }
     }
 
     /// The boundary at a unit that an anchor names.
@@ -293,12 +403,13 @@ impl Cutter {
             self.run = Run::default();
         }
         if let Some(boundary) = self.boundary(&unit) {
-            self.close(Some(boundary.pts), boundary.uncertain);
+            self.close(Some(boundary.pts), boundary.uncertain, false);
             self.run.from_boundary = boundary.uncertain.is_none();
             let cell_start = (boundary.wrap * WRAP) + boundary.cell * self.interval;
             self.target = MediaTime((cell_start + self.interval).min((boundary.wrap + 1) * WRAP));
             self.open = Some(Open {
                 opening: boundary,
+                opens_clock: std::mem::take(&mut self.clock_changed),
                 units: Vec::new(),
                 bytes: 0,
                 seen: 0,
@@ -330,8 +441,9 @@ impl Cutter {
         }
         let broken = Some(self.why_broken);
         if self.open.is_none() {
-            // The input's first unit: an edge, but it says where its chunk lies.
-            return Some(Boundary { dependent: !unit.rap, uncertain: broken, ..self.boundary_at(unit.pts, true) });
+            // The first unit of the input, or of a clock: it says where its chunk lies.
+            let uncertain = if self.clock_changed { None } else { broken };
+            return Some(Boundary { dependent: !unit.rap, uncertain, ..self.boundary_at(unit.pts, true) });
         }
         let certain = if unit.rap && unit.pts >= self.target {
             self.run.first_rap.is_some_and(|first| first < self.target)
@@ -344,7 +456,7 @@ impl Cutter {
     }
 
     /// Closes the open chunk at `end`, or at its greatest time where there is none.
-    fn close(&mut self, end: Option<MediaTime>, end_uncertain: Option<HoleCause>) {
+    fn close(&mut self, end: Option<MediaTime>, end_uncertain: Option<HoleCause>, ends_clock: bool) {
         let Some(open) = self.open.take() else { return };
         self.out.push_back(CutChunk {
             epoch: self.epoch,
@@ -353,6 +465,9 @@ impl Cutter {
             opening: open.opening,
             end: end.unwrap_or(open.greatest_pts),
             end_uncertain,
+            opens_clock: open.opens_clock,
+            ends_clock,
+            cut_at: 0,
             units: open.units,
             shift: self.shift,
             seen: open.seen,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::video::HoleCause;
 use super::{adts, mpeg_audio};
-use crate::time::{MediaTime, Pts33};
+use crate::time::{MediaTime, Pts33, TICKS_PER_SECOND};
 
 /// What a frame's header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct AudioFrame {
     pub header: FrameHeader,
     /// Bytes are missing between the frame before and this one.
     pub gap: Option<HoleCause>,
+    /// The clock changed between the frame before and this one.
+    pub jump: bool,
 }
 
 /// Counting of frames from the last received time.
@@ -222,32 +224,33 @@ impl AudioFrames {
         let expected = self.count.map(|count| MediaTime(count.base.0 + ticks(count.samples, rate)));
         let mut gap = self.gap.take();
         let pts = match (received, expected) {
-            (Some(pts), Some(expected)) => {
-                let pts = pts.unwrap_near(expected);
-                let off = (pts.0 - expected.0).unsigned_abs();
-                if 2 * off.saturating_mul(rate) > u64::from(header.samples) * 90_000 {
-                    gap = gap.max(Some(HoleCause::Loss));
-                }
-                pts
-            }
+            (Some(pts), Some(expected)) => pts.unwrap_near(expected),
             (Some(pts), None) => pts.unwrap_near(self.last_end.unwrap_or(near)),
             (None, Some(expected)) => {
                 self.count =
                     self.count.map(|count| Count { samples: count.samples + u64::from(header.samples), ..count });
-                self.emit(AudioFrame { pts: expected, at, header, gap });
+                self.emit(AudioFrame { pts: expected, at, header, gap, jump: false });
                 return;
             }
             (None, None) => {
                 if self.untimed.len() == MAX_UNTIMED {
                     gap = gap.max(self.drop_untimed());
                 }
-                self.untimed.push(AudioFrame { pts: MediaTime(0), at, header, gap });
+                self.untimed.push(AudioFrame { pts: MediaTime(0), at, header, gap, jump: false });
                 return;
             }
         };
+        // Half a frame off the count is a hole; backward, or far forward, the clock itself changed (CCF 9, 14).
+        let off = expected.or(self.last_end).map_or(0, |expected| pts.0 - expected.0);
+        let late = 2 * off.saturating_mul(i64::from(header.rate)) > i64::from(header.samples) * 90_000;
+        let early = -2 * off.saturating_mul(i64::from(header.rate)) > i64::from(header.samples) * 90_000;
+        let jump = early || off > TICKS_PER_SECOND;
+        if late && !jump && expected.is_some() {
+            gap = gap.max(Some(HoleCause::Loss));
+        }
         gap = self.time_untimed(pts).or(gap);
         self.count = Some(Count { base: pts, samples: u64::from(header.samples) });
-        self.emit(AudioFrame { pts, at, header, gap });
+        self.emit(AudioFrame { pts, at, header, gap, jump });
     }
 
     fn emit(&mut self, frame: AudioFrame) {
