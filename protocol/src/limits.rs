@@ -203,3 +203,17 @@ pub const MAX_SOURCES: usize = 512;
 
 /// Lanes to one source (one request each at a time; the scheduler keeps one more per lane waiting).
 pub const MAX_LANES: u8 = 4;
+
+/// Recordings of one subscriber: three years of one a day.
+pub const MAX_RECORDINGS_PER_SUBSCRIBER: usize = 1024;
+/// Players that wait for one head at once; more are told to come again.
+pub const MAX_WAITING_PLAYERS: usize = 256;
+/// Recorders of a channel that get facts directly and not only by gossip: a small channel is prompt, a large one does
+/// not cost the seed an uplink per recorder.
+pub const MAX_DIRECT_FACTS: usize = 64;
+/// Slots that one message about holdings may touch: a day of a channel in 4-second chunks.
+pub const MAX_HOLDING_SLOTS: usize = 21_600;
+/// Peers in a source plan: eight to be probed, and as many to replace those that cannot be reached.
+pub const MAX_SAMPLED_PEERS: usize = 16;
+/// Stretches of a channel told per peer.
+pub const MAX_SPANS_PER_PEER: usize = 32;

@@ -80,6 +80,12 @@ impl SecretKey {
     }
 }
 
+/// A further secret that only the holder of this key can know, for one purpose; the purpose is part of the secret.
+#[must_use]
+pub fn derive_secret(key: &SecretKey, purpose: &str) -> [u8; 32] {
+    blake3::derive_key(purpose, &key.to_bytes())
+}
+
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SecretKey(of {})", self.device())
