@@ -366,10 +366,10 @@ impl Desk {
                 _ => spans.push(SlotSpan { timeline, from, to }),
             }
         }
-        if recording.runs(now) {
-            if let Some(span) = spans.last_mut() {
-                span.to = ChunkIndex(u64::MAX);
-            }
+        if recording.runs(now)
+            && let Some(span) = spans.last_mut()
+        {
+            span.to = ChunkIndex(u64::MAX);
         }
         // The newest stretches, should a clock have jumped all day.
         let spans = spans.split_off(spans.len().saturating_sub(MAX_GRANT_SPANS));
