@@ -1,32 +1,12 @@
-//! Aftercast on a viewer's device: record, share, play.
-
-mod cli;
+//! `aftercast`: see `aftercast --help`.
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-
-/// Record broadcasts together with other viewers, and play them back.
-#[derive(Debug, Parser)]
-#[command(name = "aftercast", version)]
-struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    Chunk(cli::chunk::ChunkArgs),
-    Verify(cli::verify::VerifyArgs),
-}
+// Threads of capture, store and network allocate and free buffers of one another; the system's allocator keeps such
+// memory per thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let done = match Args::parse().command {
-        Command::Chunk(args) => cli::chunk::run(args),
-        Command::Verify(args) => cli::verify::run(args),
-    };
-    done.unwrap_or_else(|e| {
-        eprintln!("error: {e:#}");
-        ExitCode::FAILURE
-    })
+    aftercast_node::cli::main()
 }

@@ -217,3 +217,11 @@ pub const MAX_HOLDING_SLOTS: usize = 21_600;
 pub const MAX_SAMPLED_PEERS: usize = 16;
 /// Stretches of a channel told per peer.
 pub const MAX_SPANS_PER_PEER: usize = 32;
+
+/// Channels of one peer's have-map: more than a home records of in a month.
+pub const MAX_CHANNELS_PER_PEER: usize = 64;
+/// Stretches of a peer's have-map per channel: a week of four-second chunks with a loss every ten minutes.
+pub const MAX_HAVE_SPANS: usize = 1024;
+/// Devices found on the local network that are dialled of our own accord. A home has a handful; a hotel must not
+/// make us dial hundreds.
+pub const MAX_LAN_PEERS: usize = 32;

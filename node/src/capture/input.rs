@@ -1,0 +1,210 @@
+//! The URLs by which a user names an input.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Where a channel is received, and which programme of the stream it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// Where its bytes come from.
+    pub source: Source,
+    /// Programme number; the first programme with video where none is given.
+    pub program: Option<u16>,
+}
+
+/// Where bytes come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Transport stream packets in UDP datagrams.
+    Udp(Listen),
+    /// The same in RTP (RFC 2250).
+    Rtp(Listen),
+    /// A file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// How fast it is read.
+        speed: Speed,
+    },
+    /// A transport stream over HTTP.
+    Http {
+        /// The URL.
+        url: String,
+    },
+}
+
+/// Which datagrams to receive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen {
+    /// Group or local address, and port.
+    pub addr: SocketAddr,
+    /// Interface on which a multicast group is joined; the system's choice if absent.
+    pub iface: Option<Iface>,
+}
+
+/// An interface, as the socket interfaces of the two families name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Iface {
+    /// IPv4: by its address.
+    Addr(Ipv4Addr),
+    /// IPv6: by its index.
+    Index(u32),
+}
+
+/// How fast a file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speed {
+    /// So many times the pace of its clock references.
+    Times(u32),
+    /// As fast as it can be cut.
+    Max,
+}
+
+/// Most times real time that can be asked for; beyond it `max` is meant.
+const MAX_TIMES: u32 = 1000;
+
+/// An input that cannot be understood. The user is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InputError(String);
+
+fn wrong(text: impl fmt::Display) -> InputError {
+    InputError(text.to_string())
+}
+
+impl FromStr for Input {
+    type Err = InputError;
+
+    fn from_str(text: &str) -> Result<Self, InputError> {
+        let (scheme, rest) = text
+            .split_once(':')
+            .ok_or_else(|| wrong(format!("{text:?} is no input URL (udp://, rtp://, http://, https:// or file:)")))?;
+        if matches!(scheme, "http" | "https") {
+            return Ok(Self { source: Source::Http { url: text.to_owned() }, program: None });
+        }
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let mut options = Options::parse(query)?;
+        let source = match scheme {
+            "udp" => Source::Udp(listen(place, &mut options)?),
+            "rtp" => Source::Rtp(listen(place, &mut options)?),
+            "file" => {
+                let path = place.strip_prefix("//").unwrap_or(place);
+                if path.is_empty() {
+                    return Err(wrong("a file input needs a path: file:PATH"));
+                }
+                let speed = options.take("speed").map_or(Ok(Speed::Times(1)), |text| speed(&text))?;
+                Source::File { path: path.into(), speed }
+            }
+            other => return Err(wrong(format!("{other:?} is no kind of input (udp, rtp, http, https, file)"))),
+        };
+        let program = options
+            .take("program")
+            .map(|text| text.parse().map_err(|_| wrong(format!("program={text}: a programme number is 1 to 65535"))));
+        let program = program.transpose()?;
+        options.finish()?;
+        Ok(Self { source, program })
+    }
+}
+
+fn speed(text: &str) -> Result<Speed, InputError> {
+    if text == "max" {
+        return Ok(Speed::Max);
+    }
+    match text.parse() {
+        Ok(times) if (1..=MAX_TIMES).contains(&times) => Ok(Speed::Times(times)),
+        _ => Err(wrong(format!("speed={text}: 1 to {MAX_TIMES} times real time, or max"))),
+    }
+}
+
+fn listen(place: &str, options: &mut Options) -> Result<Listen, InputError> {
+    let place = place.strip_prefix("//").unwrap_or(place);
+    let place = place.strip_prefix('@').unwrap_or(place).trim_end_matches('/');
+    let place = if place.starts_with(':') { format!("0.0.0.0{place}") } else { place.to_owned() };
+    let addr: SocketAddr = place
+        .parse()
+        .map_err(|_| wrong(format!("{place:?} is no address and port, such as 239.35.10.1:10000 or 127.0.0.1:5000")))?;
+    if addr.port() == 0 {
+        return Err(wrong("port 0 receives nothing"));
+    }
+    let iface = options.take("iface").map(|text| match addr.ip() {
+        IpAddr::V4(_) => text.parse().map(Iface::Addr).map_err(|_| wrong(format!("iface={text}: an IPv4 address"))),
+        IpAddr::V6(_) => text.parse().map(Iface::Index).map_err(|_| wrong(format!("iface={text}: an index"))),
+    });
+    let iface = iface.transpose()?;
+    if iface.is_some() && !addr.ip().is_multicast() {
+        return Err(wrong("iface= goes with a multicast group only"));
+    }
+    Ok(Listen { addr, iface })
+}
+
+/// `key=value` pairs behind the question mark.
+struct Options(Vec<(String, String)>);
+
+impl Options {
+    fn parse(query: &str) -> Result<Self, InputError> {
+        let pair = |text: &str| {
+            let (key, value) = text.split_once('=').ok_or_else(|| wrong(format!("{text:?} is no key=value")))?;
+            Ok((key.to_owned(), value.to_owned()))
+        };
+        query.split('&').filter(|text| !text.is_empty()).map(pair).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn take(&mut self, key: &str) -> Option<String> {
+        let at = self.0.iter().position(|(known, _)| known == key)?;
+        Some(self.0.remove(at).1)
+    }
+
+    fn finish(self) -> Result<(), InputError> {
+        match self.0.first() {
+            Some((key, _)) => Err(wrong(format!("{key:?} is not known here"))),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source {
+        text.parse::<Input>().unwrap().source
+    }
+
+    #[test]
+    fn reads_the_forms_that_players_use() {
+        let listen = |addr: &str, iface| Listen { addr: addr.parse().unwrap(), iface };
+        assert_eq!(source("udp://127.0.0.1:5000"), Source::Udp(listen("127.0.0.1:5000", None)));
+        assert_eq!(source("udp://@:5000"), Source::Udp(listen("0.0.0.0:5000", None)));
+        let joined = listen("239.35.10.1:10000", Some(Iface::Addr(Ipv4Addr::new(192, 168, 1, 5))));
+        assert_eq!(source("rtp://@239.35.10.1:10000?iface=192.168.1.5"), Source::Rtp(joined));
+        assert_eq!(source("udp://@[ff15::1]:5000?iface=2"), {
+            Source::Udp(listen("[ff15::1]:5000", Some(Iface::Index(2))))
+        });
+        assert_eq!(source("file:a b.ts"), Source::File { path: "a b.ts".into(), speed: Speed::Times(1) });
+        assert_eq!(source("file:///x/a.ts?speed=max"), Source::File { path: "/x/a.ts".into(), speed: Speed::Max });
+        assert_eq!(source("http://tuner/auto/v1?x=y"), Source::Http { url: "http://tuner/auto/v1?x=y".into() });
+        assert_eq!("udp://:5000?program=28106".parse::<Input>().unwrap().program, Some(28_106));
+    }
+
+    #[test]
+    fn refuses_what_would_receive_nothing() {
+        for text in [
+            "tuner",
+            "ftp://x",
+            "udp://tuner:5000",
+            "udp://127.0.0.1",
+            "udp://127.0.0.1:0",
+            "udp://127.0.0.1:5000?iface=127.0.0.1",
+            "udp://@239.1.1.1:5000?iface=eth0",
+            "udp://:5000?program=99999",
+            "udp://:5000?speed=1",
+            "file:?speed=1",
+            "file:a.ts?speed=0",
+            "file:a.ts?speed",
+        ] {
+            assert!(text.parse::<Input>().is_err(), "{text}");
+        }
+    }
+}

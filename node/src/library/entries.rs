@@ -1,0 +1,332 @@
+//! Chunks as they come out of the cutter, and what the seed has to be told of them.
+
+use std::collections::BTreeSet;
+
+use aftercast_protocol::ccf::{Chunk, ChunkState as Cut};
+use aftercast_protocol::ids::{ChannelId, ChunkCid};
+use aftercast_protocol::limits::MAX_CTL_LIST;
+use aftercast_protocol::time::UnixMillis;
+use aftercast_protocol::truth::{Class, Report, Standing};
+use aftercast_protocol::verify::GroupHashes;
+use aftercast_store::{Durability, Protection, PutError};
+
+use super::facts::KnownFact;
+use super::{ChannelState, ChunkNote, Library, LibraryError, LocalContent, LocalEntry, NoteKind, State, encode};
+
+/// A chunk that was cut, with the wall time of its opening unit.
+#[derive(Debug)]
+pub struct NewChunk {
+    /// The chunk.
+    pub chunk: Chunk,
+    /// When its opening unit was received.
+    pub utc: UnixMillis,
+}
+
+/// What became of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is in the store, durably.
+    Stored,
+    /// There is no room, not even after evicting all that may be evicted.
+    NoRoom,
+}
+
+/// Key of an entry: the channel's name, a zero byte, and the entry's number.
+pub(super) fn key(channel: &ChannelId, seq: u64) -> Vec<u8> {
+    [channel.as_str().as_bytes(), &[0], &seq.to_be_bytes()].concat()
+}
+
+/// The inverse of [`key`].
+pub(super) fn parse_key(key: &[u8]) -> Option<(ChannelId, u64)> {
+    let (name, seq) = key.split_last_chunk::<8>()?;
+    let name = std::str::from_utf8(name.strip_suffix(&[0])?).ok()?;
+    Some((name.parse().ok()?, u64::from_be_bytes(*seq)))
+}
+
+impl Library {
+    /// Stores a chunk of a channel, and remembers to tell the seed. Chunks of one channel come from one thread.
+    ///
+    /// # Errors
+    /// When the store failed; not for want of room.
+    pub fn record(&self, channel: &ChannelId, new: NewChunk) -> Result<Recorded, PutError> {
+        let (seq, fact) = {
+            let mut state = self.state();
+            let known = state.channels.entry(channel.clone()).or_default();
+            (known.next_seq, known.facts.at(new.chunk.pts))
+        };
+        let (mut entry, bytes) = split(new);
+        let confirmed = fact.as_ref().filter(|fact| entry.cid() == Some(fact.cid));
+        entry.slot = confirmed.map(|fact| fact.slot);
+        entry.confirmed = confirmed.is_some();
+        let done = match (self.write(channel, seq, &entry, bytes.as_deref(), fact.as_ref())?, &mut entry.content) {
+            (Recorded::NoRoom, LocalContent::Withheld { salvaged, bytes, .. }) => {
+                // The seed should still hear that this receiver had it damaged.
+                (*salvaged, *bytes) = (None, 0);
+                self.write(channel, seq, &entry, None, fact.as_ref())?
+            }
+            (done, _) => done,
+        };
+        if done == Recorded::Stored {
+            self.adopt(channel, seq, entry, fact.as_ref());
+        }
+        Ok(done)
+    }
+
+    fn write(
+        &self,
+        channel: &ChannelId,
+        seq: u64,
+        entry: &LocalEntry,
+        bytes: Option<&[u8]>,
+        fact: Option<&KnownFact>,
+    ) -> Result<Recorded, PutError> {
+        let stored = entry.cid().map(|cid| (cid, NoteKind::Recorded));
+        let stored = stored.or(entry.salvaged().map(|cid| (cid, NoteKind::Salvaged)));
+        let hashes = bytes.map(GroupHashes::of);
+        let mut made_room = false;
+        loop {
+            let mut batch = self.store.batch();
+            batch.put(&self.tables.entries, &key(channel, seq), &encode(entry))?;
+            let mut attempt = Ok(());
+            if let (Some((cid, kind)), Some(bytes), Some(hashes)) = (stored, bytes, &hashes) {
+                let note = ChunkNote {
+                    kind,
+                    channel: channel.clone(),
+                    slot: entry.slot,
+                    class: fact.map_or(Class::default(), |fact| fact.class),
+                    utc: entry.utc,
+                    confirmed: entry.confirmed,
+                };
+                attempt = batch.put_chunk(cid, bytes, hashes, &note.encode());
+                if attempt.is_ok() && kind == NoteKind::Salvaged && fact.is_some() {
+                    // Others have it whole: our pieces may go where room is needed.
+                    batch.set_protection(cid, Protection::Acknowledged);
+                }
+            }
+            match attempt.and_then(|()| batch.commit(Durability::Synced)) {
+                Ok(()) => return Ok(Recorded::Stored),
+                // Evicted between our look and the write: with the next attempt it is written anew.
+                Err(PutError::Unknown(_)) => {}
+                Err(PutError::NoRoom(_)) if !made_room => {
+                    made_room = true;
+                    let len = bytes.map_or(0, <[u8]>::len) as u64;
+                    match self.make_room(len) {
+                        Ok(()) => {}
+                        Err(PutError::NoRoom(_)) => return Ok(Recorded::NoRoom),
+                        Err(error) => return Err(error),
+                    }
+                }
+                Err(PutError::NoRoom(_)) => return Ok(Recorded::NoRoom),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Evicts what may be evicted, so that this much more fits.
+    ///
+    /// # Errors
+    /// [`PutError::NoRoom`] where all of it is not enough; see [`PutError`].
+    pub fn make_room(&self, bytes: u64) -> Result<(), PutError> {
+        let evicted = self.store.make_room(bytes)?;
+        if evicted.chunks.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(chunks = evicted.chunks.len(), bytes = evicted.bytes, "evicted acknowledged chunks");
+        let mut state = self.state();
+        evicted.chunks.iter().for_each(|cid| state.drop_holding(*cid));
+        drop(state);
+        self.touch();
+        Ok(())
+    }
+
+    fn adopt(&self, channel: &ChannelId, seq: u64, entry: LocalEntry, fact: Option<&KnownFact>) {
+        let mut state = self.state();
+        if let (Some(cid), Some(fact), true) = (entry.cid(), fact, entry.confirmed) {
+            state.hold(cid, fact.holding(channel));
+        } else if let Some(cid) = entry.cid() {
+            state.hold_unconfirmed(cid, channel, entry.utc);
+        }
+        state.to_report.insert((channel.clone(), seq));
+        state.channels.entry(channel.clone()).or_default().adopt(seq, entry);
+        if let Some(fact) = fact {
+            state.object(channel, seq, fact);
+        }
+        drop(state);
+        self.touch();
+    }
+
+    /// The next reports for the seed, with what to pass to [`Library::reported`] once it has them.
+    #[must_use]
+    pub fn take_reports(&self) -> (Vec<Report>, Vec<(ChannelId, u64)>) {
+        let mut state = self.state();
+        let mut reports: Vec<Report> = Vec::new();
+        let mut taken = Vec::new();
+        while reports.len() < MAX_CTL_LIST
+            && let Some((channel, seq)) = state.to_report.pop_first()
+        {
+            if let Some(entry) = state.channels.get(&channel).and_then(|known| known.entries.get(&seq)) {
+                reports.push(entry.report(&channel, Standing::Witness));
+                taken.push((channel, seq));
+            }
+        }
+        while reports.len() < MAX_CTL_LIST
+            && let Some(objection) = state.objections.pop_front()
+        {
+            reports.push(objection);
+        }
+        (reports, taken)
+    }
+
+    /// The seed has these reports.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn reported(&self, entries: &[(ChannelId, u64)]) -> Result<(), LibraryError> {
+        self.change_entries(entries.iter().cloned().collect(), |entry| entry.reported = true)
+    }
+
+    /// A new session with the seed begins: whatever it may not have processed is told again. Reports are kept by the
+    /// seed when they decide something, not when they arrive, and it may have been restarted since.
+    pub fn expect_reports_again(&self) {
+        let mut state = self.state();
+        let mut again = BTreeSet::new();
+        for (channel, known) in &state.channels {
+            let open =
+                |entry: &LocalEntry| !entry.reported || (entry.cid().is_some() && !entry.acked && !entry.objected);
+            let open = known.entries.iter().filter(|(_, entry)| open(entry));
+            again.extend(open.map(|(seq, _)| (channel.clone(), *seq)));
+        }
+        state.to_report = again;
+    }
+
+    /// The seed holds these chunks durably.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn acknowledged(&self, cids: &[ChunkCid]) -> Result<(), LibraryError> {
+        let entries: BTreeSet<(ChannelId, u64)> = {
+            let state = self.state();
+            let of = |cid: &ChunkCid| {
+                let find = |(channel, known): (&ChannelId, &ChannelState)| {
+                    known.by_cid.get(cid).map(|seq| (channel.clone(), *seq))
+                };
+                state.channels.iter().find_map(find)
+            };
+            cids.iter().filter_map(of).collect()
+        };
+        for cid in cids {
+            match self.store.set_protection(*cid, Protection::Acknowledged, Durability::Buffered) {
+                Ok(()) | Err(PutError::Unknown(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let channels: BTreeSet<ChannelId> = entries.iter().map(|(channel, _)| channel.clone()).collect();
+        self.change_entries(entries, |entry| entry.acked = true)?;
+        channels.iter().for_each(|channel| self.state().manifests_changed(channel));
+        self.touch();
+        Ok(())
+    }
+
+    pub(super) fn change_entries(
+        &self,
+        which: BTreeSet<(ChannelId, u64)>,
+        change: impl Fn(&mut LocalEntry),
+    ) -> Result<(), LibraryError> {
+        let mut batch = self.store.batch();
+        let mut any = false;
+        {
+            let mut state = self.state();
+            for (channel, seq) in which {
+                let Some(entry) = state.channels.get_mut(&channel).and_then(|known| known.entries.get_mut(&seq)) else {
+                    continue;
+                };
+                let before = entry.clone();
+                change(entry);
+                if *entry != before {
+                    any = true;
+                    batch.put(&self.tables.entries, &key(&channel, seq), &encode(entry))?;
+                }
+            }
+        }
+        if any {
+            batch.commit(Durability::Buffered)?;
+            self.touch();
+        }
+        Ok(())
+    }
+}
+
+fn split(new: NewChunk) -> (LocalEntry, Option<Vec<u8>>) {
+    let NewChunk { chunk, utc } = new;
+    let (content, bytes) = match chunk.state {
+        Cut::Clean(clean) => {
+            (LocalContent::Clean { cid: clean.cid, bytes: clean.bytes.len() as u64 }, Some(clean.bytes))
+        }
+        Cut::Withheld(withheld) => {
+            let salvaged = withheld.salvaged.filter(|bytes| !bytes.is_empty());
+            let (cid, len) = salvaged.as_ref().map_or((None, 0), |b| (Some(ChunkCid::of(b)), b.len() as u64));
+            (LocalContent::Withheld { reason: withheld.reason, salvaged: cid, bytes: len }, salvaged)
+        }
+    };
+    let entry = LocalEntry {
+        timeline: chunk.timeline,
+        index: chunk.index,
+        pts: chunk.pts,
+        duration: chunk.duration,
+        opening: chunk.opening,
+        utc,
+        content,
+        slot: None,
+        reported: false,
+        confirmed: false,
+        acked: false,
+        objected: false,
+    };
+    (entry, bytes)
+}
+
+impl ChannelState {
+    pub(super) fn adopt(&mut self, seq: u64, entry: LocalEntry) {
+        if let Some(cid) = entry.cid() {
+            self.by_cid.insert(cid, seq);
+        }
+        self.by_pts.insert(entry.pts, seq);
+        self.next_seq = self.next_seq.max(seq.saturating_add(1));
+        self.entries.insert(seq, entry);
+    }
+
+    pub(super) fn remove(&mut self, seq: u64) {
+        let Some(entry) = self.entries.remove(&seq) else { return };
+        if let Some(cid) = entry.cid()
+            && self.by_cid.get(&cid) == Some(&seq)
+        {
+            self.by_cid.remove(&cid);
+        }
+        if self.by_pts.get(&entry.pts) == Some(&seq) {
+            self.by_pts.remove(&entry.pts);
+        }
+    }
+}
+
+impl State {
+    /// Recordings of this channel may have other manifests now.
+    pub(super) fn manifests_changed(&mut self, channel: &ChannelId) {
+        let of: Vec<_> = self.recordings.values().filter(|one| one.channel == *channel && !one.deleted).collect();
+        let ids: Vec<_> = of.into_iter().map(|one| one.id).collect();
+        self.stale_manifests.extend(ids);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_keep_channels_apart_and_entries_in_order() {
+        let (one, one_a): (ChannelId, ChannelId) = ("one".parse().unwrap(), "one-a".parse().unwrap());
+        assert!(key(&one, 1) < key(&one, 256));
+        assert!(key(&one, u64::MAX) < key(&one_a, 0), "a name that is another's prefix");
+        assert_eq!(parse_key(&key(&one_a, 7)), Some((one_a, 7)));
+        assert_eq!(parse_key(b"\0"), None);
+    }
+}
