@@ -20,6 +20,7 @@ use crate::identity;
 use crate::library::{Library, blocking};
 use crate::metrics::Metrics;
 use crate::peers::Peers;
+use crate::playback::Playback;
 use crate::recorder::Recorder;
 use crate::seed::SeedClient;
 use crate::seed::session::{self, SessionContext};
@@ -78,6 +79,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let peers = Peers::new(net.clone(), Arc::clone(&seed), Arc::clone(&library));
     let uplink = Uplink::start(config.uplink.clone(), &library, seed.device());
     let recorder = Recorder::new(Arc::clone(&library), config.inputs.clone(), seed.device());
+    let playback = Playback::of_node(net.clone(), Arc::clone(&library), Arc::clone(&seed), Arc::clone(&peers));
     let malformed = Counter::default();
     let metrics = Metrics::new(malformed.clone(), |registry| {
         net.metrics().register(registry);
@@ -90,10 +92,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         peers: Arc::clone(&peers),
         uplink: Arc::clone(&uplink),
         recorder: Arc::clone(&recorder),
-        playback_status: Box::new(|| Value::Array(Vec::new())),
+        playback_status: Box::new(playback_status(&playback)),
         metrics,
     });
-    let app = api::router(Arc::clone(&node));
+    let app = api::router(Arc::clone(&node)).merge(playback.router());
 
     // All of these end with the set.
     let mut tasks = JoinSet::new();
@@ -103,6 +105,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         peers: Arc::clone(&peers),
         library: Arc::clone(&library),
         uplink: Arc::clone(&uplink),
+        playback,
         malformed,
     };
     tasks.spawn(swarm.run(events));
@@ -132,6 +135,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tokio::task::spawn_blocking(move || stopping.stop()).await?;
     blocking(|| library.store().sync()).context("the store was not synced")?;
     ended
+}
+
+fn playback_status(playback: &Playback) -> impl Fn() -> Value + Send + Sync + 'static {
+    let playback = playback.clone();
+    move || serde_json::to_value(playback.reports()).unwrap_or_default()
 }
 
 async fn until_told(recorder: &Recorder) -> anyhow::Result<()> {

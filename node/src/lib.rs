@@ -25,6 +25,7 @@ pub mod library;
 pub mod logging;
 pub mod metrics;
 pub mod peers;
+pub mod playback;
 pub mod recorder;
 pub mod seed;
 pub mod serve;

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::library::Library;
 use crate::peers::Peers;
+use crate::playback::Playback;
 use crate::seed::SeedClient;
 use crate::serve::{Shelf, Uplink};
 
@@ -34,6 +35,8 @@ pub struct Swarm {
     pub library: Arc<Library>,
     /// The line.
     pub uplink: Arc<Uplink>,
+    /// What plays.
+    pub playback: Playback,
     /// Control frames that were not understood.
     pub malformed: Counter,
 }
@@ -44,11 +47,23 @@ impl Swarm {
         let shelf = Arc::new(Shelf::new(Arc::clone(&self.library), Arc::clone(&self.peers)));
         while let Some(event) = events.recv().await {
             match event {
-                NetEvent::Connected(device, _) if self.is_seed(device) => self.seed.connected(),
-                NetEvent::Connected(device, _) => self.peers.connected(device),
-                NetEvent::Disconnected(device) if self.is_seed(device) => self.seed.disconnected(),
-                NetEvent::Disconnected(device) => self.peers.disconnected(device),
-                NetEvent::Ctl { from, frame } => self.control(from, &frame),
+                NetEvent::Connected(device, _) => {
+                    if self.is_seed(device) {
+                        self.seed.connected()
+                    } else {
+                        self.peers.connected(device)
+                    }
+                    self.playback.holders_changed().await;
+                }
+                NetEvent::Disconnected(device) => {
+                    if self.is_seed(device) {
+                        self.seed.disconnected()
+                    } else {
+                        self.peers.disconnected(device)
+                    }
+                    self.playback.disconnected(device).await;
+                }
+                NetEvent::Ctl { from, frame } => self.control(from, &frame).await,
                 NetEvent::Lane { lane, .. } => {
                     tokio::spawn(serve_lane(lane, Arc::clone(&shelf) as _, self.uplink.gate().clone()));
                 }
@@ -74,10 +89,17 @@ impl Swarm {
         self.seed.device() == Some(device)
     }
 
-    fn control(&self, from: DeviceId, frame: &[u8]) {
+    async fn control(&self, from: DeviceId, frame: &[u8]) {
         match CtlMsg::from_frame(frame) {
+            Ok(CtlMsg::Stat { rate, queued }) => self.playback.stat(from, Some(rate), queued).await,
             Ok(msg) if self.is_seed(from) => self.seed.handle(msg),
-            Ok(msg) => self.peers.handle(from, msg),
+            Ok(msg) => {
+                let more = matches!(msg, CtlMsg::Have(_));
+                self.peers.handle(from, msg);
+                if more {
+                    self.playback.holders_changed().await;
+                }
+            }
             // A later version may say things that this one does not know: ignored and counted.
             Err(error) => {
                 self.malformed.inc();

@@ -1,0 +1,240 @@
+//! The playable places of a recording, in order: what the manifest says, completed by this device's own reception.
+//!
+//! ```text
+//! manifest:   chunk   chunk   gap       chunk   pending ...          (nothing yet)
+//! own:        clean   damaged salvaged          clean                clean
+//! cells:      chunk   chunk   salvaged  chunk   chunk of our own     chunk of our own
+//! ```
+//!
+//! A gap that cannot be filled is left out, and what follows it is marked as a discontinuity. While a recording grows,
+//! a place that is not decided yet ends the list: what a player has been told must stay true.
+
+use std::collections::BTreeMap;
+
+use aftercast_protocol::ids::{ChunkCid, Slot, UnitDigest};
+use aftercast_protocol::manifest::{Content, Entry, Gap, Manifest};
+use aftercast_protocol::time::{PTS_WRAP, Pts33, Ticks, UnixMillis};
+
+use super::ports::{LocalChunk, LocalForm};
+
+/// A place that stays undecided while this many later ones are known is called a gap: decisions take seconds, and
+/// waiting for one that never comes would end playback for good.
+const PATIENCE_CELLS: usize = 16;
+
+/// One place to play.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    /// The place.
+    pub slot: Slot,
+    /// PTS of the opening unit.
+    pub pts: Pts33,
+    /// How long it plays.
+    pub duration: Ticks,
+    /// Wall time of its beginning.
+    pub utc: UnixMillis,
+    /// Whether its times or its form do not continue those of the cell before.
+    pub fresh: bool,
+    /// What plays.
+    pub media: Media,
+    /// Our own salvaged form, for when the chunk cannot be had in time.
+    pub spare: Option<Media>,
+}
+
+/// What plays at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Media {
+    /// A chunk, held here or fetched.
+    Chunk {
+        /// The chunk.
+        cid: ChunkCid,
+        /// Its length in bytes.
+        bytes: u64,
+        /// Whether two subscribers vouch for it.
+        confirmed: bool,
+    },
+    /// A small form of a chunk, from the seed.
+    Head {
+        /// The chunk that holds it.
+        cid: ChunkCid,
+        /// Its length in bytes.
+        bytes: u64,
+    },
+    /// Our own salvaged form.
+    Salvaged {
+        /// Id of the salvaged form, of this device only.
+        cid: ChunkCid,
+        /// Its length in bytes.
+        bytes: u64,
+    },
+}
+
+impl Media {
+    /// The id of its bytes.
+    #[must_use]
+    pub fn cid(self) -> ChunkCid {
+        match self {
+            Self::Chunk { cid, .. } | Self::Head { cid, .. } | Self::Salvaged { cid, .. } => cid,
+        }
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::Chunk { bytes, .. } | Self::Head { bytes, .. } | Self::Salvaged { bytes, .. } => bytes,
+        }
+    }
+}
+
+/// The cells of a recording; `running` while it still grows.
+#[must_use]
+pub fn cells(manifest: Option<&Manifest>, local: &[LocalChunk], running: bool) -> Vec<Cell> {
+    let running = running && !manifest.is_some_and(|manifest| manifest.complete);
+    let own = Own::of(local);
+    let mut places: Vec<Place> = Vec::new();
+    let mut behind = 0;
+    for entry in manifest.map_or(&[][..], |manifest| &manifest.entries) {
+        let found = own.find(entry);
+        if let Some(found) = found {
+            behind = behind.max(found + 1);
+        }
+        places.push(Place::of_entry(entry, found.and_then(|found| local.get(found))));
+    }
+    // A manifest that names nothing of ours is about times before or after us, or we only watch. A complete one says
+    // where the recording ends.
+    let open = !manifest.is_some_and(|manifest| manifest.complete);
+    if (open && behind > 0) || places.is_empty() {
+        places.extend(local.iter().skip(behind).map(Place::of_local));
+    }
+    list(places, running)
+}
+
+/// Cells with the media time at which each begins, counted from the first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Track {
+    cells: Vec<Cell>,
+    starts: Vec<Ticks>,
+}
+
+impl Track {
+    /// Of these cells.
+    #[must_use]
+    pub fn new(cells: Vec<Cell>) -> Self {
+        let mut at = Ticks(0);
+        let starts = cells
+            .iter()
+            .map(|cell| {
+                let start = at;
+                at = Ticks(at.0.saturating_add(cell.duration.0));
+                start
+            })
+            .collect();
+        Self { cells, starts }
+    }
+
+    /// The cells.
+    #[must_use]
+    pub fn cells(&self) -> &[Cell] {
+        &self.cells
+    }
+
+    /// A cell and when it begins.
+    #[must_use]
+    pub fn get(&self, n: usize) -> Option<(&Cell, Ticks)> {
+        Some((self.cells.get(n)?, *self.starts.get(n)?))
+    }
+
+    /// Where a place is in the list.
+    #[must_use]
+    pub fn find(&self, slot: Slot) -> Option<usize> {
+        self.cells.iter().position(|cell| cell.slot == slot)
+    }
+}
+
+/// What a place has to offer.
+struct Place {
+    cell: Option<Cell>,
+    decided: bool,
+}
+
+impl Place {
+    fn of_entry(entry: &Entry, own: Option<&LocalChunk>) -> Self {
+        let form = own.map_or(LocalForm::Nothing, |own| own.form);
+        let spare = match form {
+            LocalForm::Salvaged { cid, bytes } => Some(Media::Salvaged { cid, bytes }),
+            LocalForm::Clean { .. } | LocalForm::Nothing => None,
+        };
+        let (media, decided) = match (&entry.content, form) {
+            (&Content::Chunk { cid, bytes, confirmed, .. }, _) => (Some(Media::Chunk { cid, bytes, confirmed }), true),
+            (Content::Gap { .. }, LocalForm::Clean { cid, bytes }) => {
+                (Some(Media::Chunk { cid, bytes, confirmed: false }), true)
+            }
+            (&Content::Gap { reason }, _) => (spare, reason != Gap::Pending),
+        };
+        let Entry { slot, pts, duration, utc, .. } = *entry;
+        let cell = media.map(|media| Cell { slot, pts, duration, utc, fresh: false, media, spare });
+        Self { cell: cell.filter(is_playable), decided }
+    }
+
+    fn of_local(own: &LocalChunk) -> Self {
+        let media = match own.form {
+            LocalForm::Clean { cid, bytes } => Some(Media::Chunk { cid, bytes, confirmed: false }),
+            LocalForm::Salvaged { cid, bytes } => Some(Media::Salvaged { cid, bytes }),
+            LocalForm::Nothing => None,
+        };
+        let decided = matches!(own.form, LocalForm::Clean { .. });
+        let LocalChunk { slot, pts, duration, utc, .. } = *own;
+        let cell = media.map(|media| Cell { slot, pts, duration, utc, fresh: false, media, spare: None });
+        Self { cell: cell.filter(is_playable), decided }
+    }
+}
+
+/// Signed does not mean sane: a place that plays for no time, or for longer than any chunk, is no place.
+fn is_playable(cell: &Cell) -> bool {
+    (1..=MAX_CELL_TICKS).contains(&cell.duration.0) && cell.media.bytes() > 0
+}
+
+/// The longest interval (a minute) plus the ten seconds that a target may wait for a random access point.
+const MAX_CELL_TICKS: i64 = 70 * 90_000;
+
+fn list(places: Vec<Place>, running: bool) -> Vec<Cell> {
+    let count = places.len();
+    let mut cells: Vec<Cell> = Vec::with_capacity(count);
+    for (n, place) in places.into_iter().enumerate() {
+        if running && !place.decided && count - n <= PATIENCE_CELLS {
+            break;
+        }
+        let Some(mut cell) = place.cell else { continue };
+        cell.fresh = cells.last().is_some_and(|before| !continues(before, &cell));
+        cells.push(cell);
+    }
+    cells
+}
+
+/// Whether a cell's times go on where the one before ends.
+fn continues(before: &Cell, cell: &Cell) -> bool {
+    let end = (before.pts.0 % PTS_WRAP + before.duration.0.unsigned_abs()) % PTS_WRAP;
+    before.slot.timeline == cell.slot.timeline && end == cell.pts.0 % PTS_WRAP
+}
+
+/// Our own chunks by what identifies a place across numberings.
+struct Own {
+    by_anchor: BTreeMap<(Pts33, UnitDigest), usize>,
+    by_slot: BTreeMap<Slot, usize>,
+    pts: Vec<Pts33>,
+}
+
+impl Own {
+    fn of(local: &[LocalChunk]) -> Self {
+        let by_anchor = local.iter().enumerate().map(|(n, own)| ((own.pts, own.opening), n)).collect();
+        let by_slot = local.iter().enumerate().map(|(n, own)| (own.slot, n)).collect();
+        Self { by_anchor, by_slot, pts: local.iter().map(|own| own.pts).collect() }
+    }
+
+    /// Ours of the same place. Where its opening unit was damaged, place and time must do.
+    fn find(&self, entry: &Entry) -> Option<usize> {
+        let same = self.by_anchor.get(&(entry.pts, entry.opening)).copied();
+        let near = || self.by_slot.get(&entry.slot).copied().filter(|&n| self.pts.get(n) == Some(&entry.pts));
+        same.or_else(near)
+    }
+}

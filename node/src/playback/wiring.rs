@@ -1,0 +1,178 @@
+//! Playback's needs, met by the rest of the node.
+
+use std::sync::Arc;
+
+use aftercast_net::exchange::LanePool;
+use aftercast_net::{Multiaddr, Net};
+use aftercast_protocol::ids::{ChannelId, ChunkCid, DeviceId, RecordingId, Slot};
+use aftercast_protocol::limits::MAX_FOUND_PROVIDERS;
+use aftercast_protocol::manifest::Manifest;
+use aftercast_protocol::score::Lie;
+use aftercast_protocol::select::SourceInfo;
+use aftercast_protocol::time::Micros;
+use aftercast_protocol::truth::Class;
+use aftercast_protocol::wire::ctl::{RankedSource, SourcePlan};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+use super::Playback;
+use super::ports::{Fetched, Listed, LocalChunk, LocalForm, Opening, Reach, Shelf};
+use crate::clock::wall;
+use crate::library::{ChunkNote, Library, LocalContent, LocalEntry, NoteKind, Recording, RecordingState};
+use crate::peers::Peers;
+use crate::seed::SeedClient;
+
+/// Lanes to one source: two fill a line (`limits::MAX_LANES_PER_PEER`).
+const LANES: u8 = 2;
+/// Round trip assumed until it was measured.
+const RTT: Micros = Micros::from_millis(50);
+
+impl Playback {
+    /// Starts playback of what this node knows and reaches.
+    #[must_use]
+    pub fn of_node(net: Net, library: Arc<Library>, seed: Arc<SeedClient>, peers: Arc<Peers>) -> Self {
+        let store = library.store().clone();
+        let shelf = Arc::new(NodeShelf { library, seed: Arc::clone(&seed) });
+        let lanes = Arc::new(LanePool::new(net.clone(), usize::from(LANES)));
+        Self::start(store, shelf, Arc::new(NodeReach { net, seed, peers }), lanes)
+    }
+}
+
+struct NodeShelf {
+    library: Arc<Library>,
+    seed: Arc<SeedClient>,
+}
+
+impl NodeShelf {
+    fn listed(&self, recording: &Recording) -> Listed {
+        let over = recording.state(wall()) == RecordingState::Stopped;
+        // After the end the seed may still be deciding; without it nothing will be added.
+        let closed = self.library.manifest(recording.id).is_some_and(|manifest| manifest.complete);
+        let running = !over || (!closed && self.seed.is_online());
+        Listed { recording: recording.id, channel: recording.channel.clone(), from: recording.from, running }
+    }
+}
+
+impl Shelf for NodeShelf {
+    fn recordings(&self) -> Vec<Listed> {
+        let recordings = self.library.recordings();
+        recordings.iter().rev().filter(|one| !one.deleted).map(|one| self.listed(one)).collect()
+    }
+
+    fn recording(&self, recording: RecordingId) -> Option<Listed> {
+        let recording = self.library.recording(recording).filter(|one| !one.deleted)?;
+        Some(self.listed(&recording))
+    }
+
+    fn manifest(&self, recording: RecordingId) -> Option<Arc<Manifest>> {
+        self.library.manifest(recording)
+    }
+
+    fn local(&self, recording: RecordingId) -> Vec<LocalChunk> {
+        self.library.local_entries(recording).iter().map(local_chunk).collect()
+    }
+
+    fn note(&self, chunk: &Fetched) -> Vec<u8> {
+        ChunkNote {
+            kind: if chunk.head { NoteKind::Rendition } else { NoteKind::Fetched },
+            channel: chunk.channel.clone(),
+            slot: Some(chunk.slot),
+            class: Class::default(),
+            utc: chunk.utc,
+            confirmed: chunk.confirmed,
+        }
+        .encode()
+    }
+
+    fn fetched(&self, cid: ChunkCid) {
+        if let Err(error) = self.library.fetched(cid) {
+            tracing::warn!(%cid, %error, "a fetched chunk is not announced");
+        }
+    }
+
+    fn make_room(&self, bytes: u64) -> bool {
+        self.library.make_room(bytes).is_ok()
+    }
+}
+
+fn local_chunk(entry: &LocalEntry) -> LocalChunk {
+    let form = match entry.content {
+        LocalContent::Clean { cid, bytes } => LocalForm::Clean { cid, bytes },
+        LocalContent::Withheld { salvaged: Some(cid), bytes, .. } => LocalForm::Salvaged { cid, bytes },
+        LocalContent::Withheld { salvaged: None, .. } => LocalForm::Nothing,
+    };
+    LocalChunk {
+        slot: entry.slot.unwrap_or(Slot { timeline: entry.timeline, index: entry.index }),
+        pts: entry.pts,
+        duration: entry.duration,
+        opening: entry.opening,
+        utc: entry.utc,
+        form,
+    }
+}
+
+struct NodeReach {
+    net: Net,
+    seed: Arc<SeedClient>,
+    peers: Arc<Peers>,
+}
+
+impl NodeReach {
+    async fn open(&self, recording: RecordingId, at: Option<Slot>, first_held: bool) -> Option<Opening> {
+        let seed = self.seed.device()?;
+        let session = match self.seed.play(recording, at, first_held).await {
+            Ok(session) => session,
+            Err(error) => {
+                tracing::info!(%recording, %error, "playing without the seed");
+                return None;
+            }
+        };
+        self.peers.show_grants();
+        let sources = match session.sources.verify(&seed) {
+            Ok(plan) => SourcePlan::usable(&plan, self.net.device(), wall()).to_vec(),
+            Err(error) => {
+                tracing::warn!(%error, "a source plan that the seed did not sign");
+                Vec::new()
+            }
+        };
+        Some(Opening { first: session.first, sources })
+    }
+}
+
+impl Reach for NodeReach {
+    fn seed(&self) -> Option<DeviceId> {
+        self.seed.device()
+    }
+
+    fn play(&self, recording: RecordingId, at: Option<Slot>, first_held: bool) -> BoxFuture<'_, Option<Opening>> {
+        self.open(recording, at, first_held).boxed()
+    }
+
+    fn find_sources(&self, recording: RecordingId, from: Slot) -> BoxFuture<'_, Option<Vec<RankedSource>>> {
+        async move { self.seed.find_sources(recording, from).await.ok() }.boxed()
+    }
+
+    fn providers(&self, key: [u8; 32]) -> BoxFuture<'_, Vec<(DeviceId, Vec<Multiaddr>)>> {
+        self.net.find_providers(key, MAX_FOUND_PROVIDERS).boxed()
+    }
+
+    fn holders(&self, channel: &ChannelId, slot: Slot) -> Vec<DeviceId> {
+        self.peers.holders(channel, slot)
+    }
+
+    fn connect(&self, device: DeviceId, addrs: Vec<Multiaddr>) -> BoxFuture<'_, bool> {
+        self.peers.ensure_connected(device, addrs).boxed()
+    }
+
+    fn path(&self, device: DeviceId) -> Option<SourceInfo> {
+        // Lanes need a direct connection.
+        let info = self.net.peer_info(device).filter(|info| !info.relayed)?;
+        let rtt = info.rtt.map_or(RTT, |rtt| Micros(u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)));
+        Some(SourceInfo { lan: info.lan, rtt, lanes: LANES })
+    }
+
+    fn ban(&self, device: DeviceId, lie: Lie) {
+        tracing::warn!(%device, %lie, "a device is banned");
+        self.net.ban(device);
+    }
+}
