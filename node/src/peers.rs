@@ -130,6 +130,15 @@ impl Peers {
         Err(why)
     }
 
+    /// Whether a peer is another device of the own subscriber on the local network.
+    #[must_use]
+    pub fn is_home(&self, device: DeviceId) -> bool {
+        let Some(own) = self.seed.enrolment().and_then(|enrolment| enrolment.subscriber()) else { return false };
+        let shown = |peer: &Peer| peer.grants.iter().any(|grant| grant.subscriber == *own);
+        let same = self.lock().get(&device).is_some_and(shown);
+        same && self.net.peer_info(device).is_some_and(|info| info.lan)
+    }
+
     /// Whether a peer may have anything at all.
     #[must_use]
     pub fn has_any_right(&self, device: DeviceId, now: UnixMillis) -> bool {

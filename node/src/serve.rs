@@ -46,6 +46,10 @@ impl ChunkProvider for Shelf {
         }
     }
 
+    fn home(&self, device: DeviceId) -> bool {
+        self.peers.is_home(device)
+    }
+
     fn describe(&self, cid: &ChunkCid) -> Option<Description> {
         // Salvaged pieces, renditions and partial chunks have no holding: they are given to nobody.
         self.library.holding(*cid)?;

@@ -13,7 +13,7 @@ use aftercast_protocol::duty::FailReason;
 use aftercast_protocol::ids::{ChunkCid, DeviceId};
 use aftercast_protocol::serve::Class;
 use aftercast_protocol::time::Micros;
-use aftercast_protocol::verify::GroupRange;
+use aftercast_protocol::verify::{GroupRange, groups_of_len};
 use aftercast_store::{Protection, Store};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -151,7 +151,8 @@ impl Puller {
         Ok(match held {
             (true, _) => None,
             (false, Some(have)) => have.missing().into_iter().next(),
-            (false, None) => Some(GroupRange::new(0, u32::MAX)),
+            // A request beyond what any chunk has is refused as malformed.
+            (false, None) => Some(GroupRange::new(0, groups_of_len(self.bytes).unwrap_or(1))),
         })
     }
 

@@ -52,6 +52,8 @@ impl Library {
     pub fn fetched(&self, cid: ChunkCid) -> Result<(), LibraryError> {
         let info = self.store.chunk(cid)?.filter(|info| info.complete);
         if let Some(note) = info.and_then(|info| ChunkNote::decode(&info.note)) {
+            // What was fetched can be fetched again, unless it is an own chunk that came back.
+            self.unpin(cid)?;
             self.state().hold_as_noted(cid, note);
             self.touch();
         }

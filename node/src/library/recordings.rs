@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aftercast_protocol::grant::{RawGrant, VerifiedGrant};
-use aftercast_protocol::ids::{ChannelId, DeviceId, RecordingId};
+use aftercast_protocol::ids::{ChannelId, ChunkIndex, DeviceId, RecordingId, Slot, TimelineId};
 use aftercast_protocol::plan::RawPlan;
 use aftercast_protocol::time::UnixMillis;
 use aftercast_store::Durability;
@@ -184,11 +184,17 @@ impl Library {
         raw.verify(seed).ok()
     }
 
-    /// What this device itself received of a recording, in order, with the entries' numbers.
+    /// What this device itself received of a recording, in order. Entries that no fact names have their place from
+    /// their neighbours, where those have one.
     #[must_use]
     pub fn local_entries(&self, id: RecordingId) -> Vec<LocalEntry> {
-        let state = self.state();
-        state.entries_of(id).map(|(_, entry)| entry.clone()).collect()
+        let mut entries: Vec<LocalEntry> = {
+            let state = self.state();
+            state.entries_of(id).map(|(_, entry)| entry.clone()).collect()
+        };
+        place(entries.iter_mut());
+        place(entries.iter_mut().rev());
+        entries
     }
 
     /// What this device has of a recording, in numbers.
@@ -261,6 +267,23 @@ impl Library {
     }
 }
 
+/// Numbers entries without a place like those before them: on one timeline the seed's numbering and ours differ by a
+/// constant (DESIGN 5).
+fn place<'a>(entries: impl Iterator<Item = &'a mut LocalEntry>) {
+    let mut known: Option<(TimelineId, Slot, u64)> = None;
+    for entry in entries {
+        match (entry.slot, known) {
+            (Some(slot), _) => known = Some((entry.timeline, slot, entry.index.0)),
+            (None, Some((timeline, slot, index))) if timeline == entry.timeline => {
+                let cells = entry.index.0.wrapping_sub(index) as i64;
+                let index = slot.index.0.checked_add_signed(cells).map(ChunkIndex);
+                entry.slot = index.map(|index| Slot { timeline: slot.timeline, index });
+            }
+            (None, _) => {}
+        }
+    }
+}
+
 impl State {
     /// Entries of a recording, in order.
     pub(super) fn entries_of(&self, id: RecordingId) -> impl Iterator<Item = (u64, &LocalEntry)> {
@@ -270,5 +293,40 @@ impl State {
             (first <= last).then(|| channel.entries.range(first..=last))
         });
         range.into_iter().flatten().map(|(seq, entry)| (*seq, entry))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aftercast_protocol::ccf::WithheldReason;
+    use aftercast_protocol::ids::UnitDigest;
+    use aftercast_protocol::time::{Pts33, Ticks};
+
+    use super::*;
+
+    fn entry(timeline: u32, index: u64, slot: Option<(u32, u64)>) -> LocalEntry {
+        LocalEntry {
+            timeline: TimelineId(timeline),
+            index: ChunkIndex(index),
+            pts: Pts33(0),
+            duration: Ticks(0),
+            opening: UnitDigest([0; 16]),
+            utc: UnixMillis(0),
+            content: LocalContent::Withheld { reason: WithheldReason::Damaged, salvaged: None, bytes: 0 },
+            slot: slot.map(|(timeline, index)| Slot { timeline: TimelineId(timeline), index: ChunkIndex(index) }),
+            reported: false,
+            confirmed: false,
+            acked: false,
+            objected: false,
+        }
+    }
+
+    #[test]
+    fn damaged_chunks_take_their_place_from_neighbours_of_the_same_timeline() {
+        let mut entries = [entry(0, 3, None), entry(0, 4, Some((7, 104))), entry(0, 6, None), entry(1, 0, None)];
+        place(entries.iter_mut());
+        place(entries.iter_mut().rev());
+        let indexes: Vec<Option<u64>> = entries.iter().map(|one| one.slot.map(|slot| slot.index.0)).collect();
+        assert_eq!(indexes, [Some(103), Some(104), Some(106), None]);
     }
 }
