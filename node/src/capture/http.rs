@@ -15,7 +15,8 @@ const STALL: Duration = Duration::from_secs(15);
 /// Waits between attempts: doubled from the first to the last.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
-/// Reads until the outlet closes, across ends and failures of the connection.
+/// Reads until the outlet closes, across ends and failures of the connection. A body whose length was told is a file:
+/// at its end nothing more will come.
 pub fn read(url: &str, out: &Outlet) {
     let mut wait = BACKOFF.0;
     loop {
@@ -32,6 +33,14 @@ pub fn read(url: &str, out: &Outlet) {
     }
 }
 
+/// What a connection gives.
+enum Part {
+    Bytes(Vec<u8>),
+    /// All that was announced has come.
+    Whole,
+    Failed(String),
+}
+
 /// How long the connection gave bytes, and why it gives no more; none where the reader should end.
 fn read_once(url: &str, out: &Outlet) -> (Duration, Option<String>) {
     let (sender, chunks) = sync_channel(4);
@@ -46,14 +55,18 @@ fn read_once(url: &str, out: &Outlet) -> (Duration, Option<String>) {
     let gave = |first: Option<Instant>| first.map_or(Duration::ZERO, |at: Instant| at.elapsed());
     loop {
         match chunks.recv_timeout(STOP_CHECK) {
-            Ok(Ok(bytes)) => {
+            Ok(Part::Bytes(bytes)) => {
                 heard = Instant::now();
                 first.get_or_insert(heard);
                 if !out.give(Block::Bytes(bytes)) {
                     return (gave(first), None);
                 }
             }
-            Ok(Err(reason)) => return (gave(first), Some(reason)),
+            Ok(Part::Whole) => {
+                out.give(Block::End);
+                return (gave(first), None);
+            }
+            Ok(Part::Failed(reason)) => return (gave(first), Some(reason)),
             Err(RecvTimeoutError::Timeout) if out.stopped() => return (gave(first), None),
             Err(RecvTimeoutError::Timeout) if heard.elapsed() > ANSWER_TIMEOUT + STALL => {
                 return (gave(first), Some(format!("{url}: nothing for {} s", (ANSWER_TIMEOUT + STALL).as_secs())));
@@ -64,7 +77,7 @@ fn read_once(url: &str, out: &Outlet) -> (Duration, Option<String>) {
     }
 }
 
-fn connection(url: &str, sender: &SyncSender<Result<Vec<u8>, String>>) {
+fn connection(url: &str, sender: &SyncSender<Part>) {
     let agent = ureq::Agent::new_with_config(
         ureq::Agent::config_builder()
             .timeout_connect(Some(ANSWER_TIMEOUT))
@@ -73,19 +86,27 @@ fn connection(url: &str, sender: &SyncSender<Result<Vec<u8>, String>>) {
     );
     let told = |error: &dyn std::fmt::Display| {
         // Nobody listens any more where this fails.
-        let _ = sender.send(Err(format!("{url}: {error}")));
+        let _ = sender.send(Part::Failed(format!("{url}: {error}")));
     };
-    let mut body = match agent.get(url).call() {
-        Ok(response) => response.into_body().into_reader(),
+    let body = match agent.get(url).call() {
+        Ok(response) => response.into_body(),
         Err(error) => return told(&error),
     };
+    let mut left = body.content_length();
+    let mut body = body.into_reader();
     loop {
         let mut bytes = vec![0; BLOCK_BYTES];
         match body.read(&mut bytes) {
-            Ok(0) => return,
+            Ok(0) => {
+                if left == Some(0) {
+                    let _ = sender.send(Part::Whole); // nobody listens any more where this fails
+                }
+                return;
+            }
             Ok(len) => {
                 bytes.truncate(len);
-                if sender.send(Ok(bytes)).is_err() {
+                left = left.map(|left| left.saturating_sub(len as u64));
+                if sender.send(Part::Bytes(bytes)).is_err() {
                     return;
                 }
             }

@@ -177,6 +177,11 @@ impl Library {
         (reports, taken)
     }
 
+    /// These reports may not have arrived: they are given out again.
+    pub fn report_again(&self, entries: Vec<(ChannelId, u64)>) {
+        self.state().to_report.extend(entries);
+    }
+
     /// The seed has these reports.
     ///
     /// # Errors

@@ -137,7 +137,11 @@ impl Recorder {
         for channel in gone {
             if let Some(tuner) = tuners.running.remove(&channel) {
                 tracing::info!(channel = %channel, "reception ends");
-                tuners.last.insert(channel.clone(), tuner.status());
+                let mut last = tuner.status();
+                if matches!(last.state, TunerState::Waiting | TunerState::Receiving | TunerState::Silent) {
+                    last.state = TunerState::Stopped;
+                }
+                tuners.last.insert(channel.clone(), last);
                 tuners.ending.extend(tuner.end().map(|thread| (channel, thread)));
             }
         }

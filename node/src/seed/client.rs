@@ -417,8 +417,15 @@ impl SeedClient {
             CtlMsg::Facts { channel, facts, next } => blocking(|| self.facts(&channel, &facts, next)),
             CtlMsg::Duties { duties } => blocking(|| duties.iter().try_for_each(|duty| self.duty(duty))),
             CtlMsg::Acked { cids } => {
-                lock(&self.duties).done(&cids);
-                blocking(|| self.library.acknowledged(&cids))
+                let kept: Vec<_> = {
+                    let mut duties = lock(&self.duties);
+                    duties.done(&cids);
+                    cids.iter().copied().filter(|cid| duties.keeps(cid)).collect()
+                };
+                blocking(|| {
+                    self.library.acknowledged(&cids)?;
+                    kept.into_iter().try_for_each(|cid| self.library.pin(cid))
+                })
             }
             other => {
                 tracing::trace!(?other, "nothing to do for a message of the seed");

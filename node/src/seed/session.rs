@@ -13,15 +13,18 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::client::{SeedClient, SeedError};
 use crate::clock::wall;
-use crate::library::{Library, RecordingState, blocking};
+use crate::library::{Library, Recording, RecordingState, blocking};
 use crate::serve::Uplink;
 
 /// Waits between attempts to connect: doubled from the first to the last.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 /// How often state that nobody announces is looked at: capability, orders that ran out, manifests that did not come.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often the manifest of a recording is asked for that ended and is not complete.
-const MANIFEST_RETRY: Duration = Duration::from_secs(5);
+/// How often the manifest of a recording is asked for that ended and is not complete: the seed decides the last
+/// chunks some seconds after the end.
+const MANIFEST_RETRY: Duration = Duration::from_secs(1);
+/// How long it is asked for so often. Later, changes are learned with the next connection.
+const MANIFEST_PATIENCE_MILLIS: u64 = 10 * 60 * 1000;
 /// Changes that come in a burst are told together.
 const GATHER: Duration = Duration::from_millis(50);
 
@@ -154,8 +157,14 @@ impl SessionContext {
                 return Ok(());
             }
             tracing::debug!(count = reports.len(), "reporting");
-            self.seed.tell(&CtlMsg::Reports { reports }).await?;
-            self.seed.list_channels().await?;
+            let arrived = async {
+                self.seed.tell(&CtlMsg::Reports { reports }).await?;
+                self.seed.list_channels().await
+            };
+            if let Err(error) = arrived.await {
+                self.library.report_again(taken);
+                return Err(error);
+            }
             blocking(|| self.library.reported(&taken))?;
         }
     }
@@ -164,7 +173,10 @@ impl SessionContext {
         if last.elapsed() > MANIFEST_RETRY {
             *last = Instant::now();
             let incomplete = |id| self.library.manifest(id).is_none_or(|manifest| !manifest.complete);
-            for recording in self.library.recordings().into_iter().filter(|one| incomplete(one.id)) {
+            let ended = |one: &Recording| wall().0.saturating_sub(one.stopped.or(one.to).unwrap_or(one.from).0);
+            let over =
+                |one: &Recording| one.state(wall()) == RecordingState::Stopped && ended(one) < MANIFEST_PATIENCE_MILLIS;
+            for recording in self.library.recordings().into_iter().filter(|one| over(one) && incomplete(one.id)) {
                 self.library.manifest_is_stale(recording.id);
             }
         }
