@@ -176,8 +176,13 @@ async fn one_segment(playback: &Playback, listed: &Listed, file: &str, method: &
     let track = playback.track(listed).await;
     let n = track.find(slot).ok_or(Failure::NotFound("no such segment"))?;
     let session = playback.session(listed);
-    let head = session.head(playback, listed, &track).await;
-    let track = if small { with_head(playback, listed, track, n, head)? } else { track };
+    let track = if small {
+        let head = session.head(playback, listed, &track).await;
+        with_head(playback, listed, track, n, head)?
+    } else {
+        session.announce(playback, listed);
+        track
+    };
     let (cell, _) = track.get(n).ok_or(Failure::NotFound("no such segment"))?;
     if method == Method::HEAD {
         return Ok(media_response(StatusCode::OK, cell.media.bytes(), Body::empty()));

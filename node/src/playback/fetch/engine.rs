@@ -8,11 +8,11 @@ use aftercast_protocol::ids::{ChunkCid, DeviceId, GroupIndex, RecordingId, Reque
 use aftercast_protocol::score::ScoreBook;
 use aftercast_protocol::select::{Action, FailReason, Fetch, SelectConfig, Selector, Source, Want};
 use aftercast_protocol::serve::Class;
-use aftercast_protocol::time::Mono;
+use aftercast_protocol::time::{Micros, Mono};
 use aftercast_protocol::wire::ctl::RankedSource;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Duration, sleep_until};
+use tokio::time::{Duration, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::feed::Feed;
@@ -27,6 +27,10 @@ const MAX_ARRIVALS: usize = 4;
 /// Searches for holders under way; the chunks of a read-ahead, and a second player's.
 const MAX_SEARCHES: usize = 32;
 
+/// How long the seed is kept out of a chunk's holders while others are looked for: with no peer connected the scheduler
+/// asks it early, and connecting one takes a moment.
+const SEED_WAITS: Micros = Micros::from_millis(1500);
+
 /// Something happened that the scheduler must know.
 pub(super) enum Note {
     /// Proven group hashes have come.
@@ -37,6 +41,8 @@ pub(super) enum Note {
     Ended(RequestId, Result<(), LaneFailure>),
     /// A device that may hold a chunk is connected.
     Holder(ChunkCid, DeviceId),
+    /// Others were looked for: the seed is a holder from now on.
+    Seed(ChunkCid),
     /// The search for holders of a chunk has ended.
     Searched(ChunkCid),
     /// The seed named sources for a recording.
@@ -68,6 +74,8 @@ pub(super) struct Engine {
     selector: Selector,
     running: BTreeMap<RequestId, Running>,
     searching: BTreeSet<ChunkCid>,
+    /// Chunks whose holders are first looked for among peers.
+    seed_waits: BTreeSet<ChunkCid>,
     searches: JoinSet<()>,
 }
 
@@ -87,6 +95,7 @@ impl Engine {
             selector: Selector::new(SelectConfig::default(), ScoreBook::default()),
             running: BTreeMap::new(),
             searching: BTreeSet::new(),
+            seed_waits: BTreeSet::new(),
             searches: JoinSet::new(),
         }
     }
@@ -106,7 +115,7 @@ impl Engine {
             tokio::select! {
                 () = self.shared.ended.cancelled() => return,
                 note = notes.recv() => match note {
-                    Some(note) => self.handle(note).await,
+                    Some(note) => self.handle(note),
                     None => return,
                 },
                 () = self.shared.wake.notified() => self.sync(),
@@ -116,17 +125,18 @@ impl Engine {
         }
     }
 
-    async fn handle(&mut self, note: Note) {
+    fn handle(&mut self, note: Note) {
         let now = self.shared.now();
         match note {
             Note::Hashes(cid, len) => self.selector.handle_hashes(now, cid, len),
             Note::Group(id, index, bytes) => self.selector.handle_group(now, id, index, bytes),
             Note::Ended(id, result) => self.end(now, id, result),
             Note::Holder(cid, device) => self.add_holders(now, cid, &[device]),
+            Note::Seed(cid) => self.offer_seed(now, cid),
             Note::Searched(cid) => {
                 self.searching.remove(&cid);
             }
-            Note::Plan(recording, sources) => self.finder.learn(recording, sources).await,
+            Note::Plan(recording, sources) => self.finder.learn(recording, sources),
             Note::Down(device) => {
                 let source = self.source_of(device);
                 self.running.retain(|_, running| running.source != source);
@@ -165,6 +175,10 @@ impl Engine {
             return;
         }
         let (cid, len) = (feed.spec.chunk.cid, feed.spec.len);
+        if feed.take_lost() {
+            // The scheduler takes nothing back that it thinks is here: it begins anew.
+            self.selector.handle_drop(now, cid);
+        }
         let known = self.selector.is_wanted(cid);
         let want = Want { cid, len: Some(len), deadline, class: Class::Playback, in_order: true };
         if let Err(refusal) = self.selector.handle_want(now, want) {
@@ -172,8 +186,15 @@ impl Engine {
             tracing::warn!(%cid, %refusal, "chunk is not fetched");
             return;
         }
+        let urgent = deadline <= now + SEED_WAITS;
         if known {
+            if urgent {
+                self.offer_seed(now, cid);
+            }
             return;
+        }
+        if feed.spec.reach == SpecReach::Anyone && !urgent {
+            self.seed_waits.insert(cid);
         }
         if hashes.is_some() {
             self.selector.handle_hashes(now, cid, len);
@@ -188,7 +209,17 @@ impl Engine {
         if feed.deadline().is_none() {
             feeds.remove(&feed.spec.chunk.cid);
             drop(feeds);
+            self.seed_waits.remove(&feed.spec.chunk.cid);
             self.selector.handle_drop(now, feed.spec.chunk.cid);
+        }
+    }
+
+    /// Ends the seed's wait for a chunk, if it waits.
+    fn offer_seed(&mut self, now: Mono, cid: ChunkCid) {
+        if self.seed_waits.remove(&cid)
+            && let Some(seed) = self.reach.seed()
+        {
+            self.add_holders(now, cid, &[seed]);
         }
     }
 
@@ -196,7 +227,7 @@ impl Engine {
     fn offer(&mut self, now: Mono, feed: &Feed) {
         let spec = &feed.spec;
         let mut holders = Vec::new();
-        if spec.reach != SpecReach::Here {
+        if spec.reach != SpecReach::Here && !self.seed_waits.contains(&spec.chunk.cid) {
             holders.extend(self.reach.seed());
         }
         if spec.reach == SpecReach::Anyone {
@@ -303,12 +334,21 @@ impl Engine {
         self.offer(self.shared.now(), &feed);
         // The scheduler asks again, later each time.
         let full = self.searching.len() >= MAX_SEARCHES;
-        if feed.spec.reach != SpecReach::Anyone || full || !self.searching.insert(cid) {
+        if feed.spec.reach != SpecReach::Anyone || full {
+            return self.offer_seed(self.shared.now(), cid);
+        }
+        if !self.searching.insert(cid) {
             return;
         }
         let finder = Arc::clone(&self.finder);
         self.searches.spawn(async move {
-            finder.find(&feed.spec, &notes).await;
+            let find = finder.find(&feed.spec, &notes);
+            tokio::pin!(find);
+            let found = timeout(Duration::from_micros(SEED_WAITS.0), &mut find).await.is_ok();
+            let _ = notes.send(Note::Seed(cid)).await;
+            if !found {
+                find.await;
+            }
             let _ = notes.send(Note::Searched(cid)).await;
         });
     }

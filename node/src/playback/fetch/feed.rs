@@ -35,6 +35,8 @@ struct State {
     hashes: Option<Arc<GroupHashes>>,
     stores: Stores,
     losses: u32,
+    /// A group was lost since the scheduler was told what is here.
+    lost: bool,
     interests: BTreeMap<u64, Interest>,
     next_interest: u64,
     dirty: bool,
@@ -94,6 +96,7 @@ impl Feed {
             hashes: hashes.map(Arc::new),
             stores,
             losses: 0,
+            lost: false,
             interests: BTreeMap::new(),
             next_interest: 0,
             dirty: true,
@@ -104,6 +107,11 @@ impl Feed {
     /// Whether it has changed since this was last asked.
     pub fn take_dirty(&self) -> bool {
         std::mem::take(&mut lock(&self.state).dirty)
+    }
+
+    /// Whether a group was lost since this was last asked.
+    pub fn take_lost(&self) -> bool {
+        std::mem::take(&mut lock(&self.state).lost)
     }
 
     /// The earliest deadline; none where nobody wants it any more.
@@ -212,6 +220,7 @@ impl Feed {
                 return;
             }
             state.losses = state.losses.saturating_add(1);
+            state.lost = true;
             if shared.store.have(self.spec.chunk.cid).is_none() {
                 // All of it went, with its hashes: begin anew, and keep what is still in memory.
                 let memory: Vec<u32> = state.memory.keys().copied().collect();

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use aftercast_net::Multiaddr;
 use aftercast_protocol::ids::{DeviceId, RecordingId};
@@ -15,11 +15,11 @@ use aftercast_protocol::truth::Class;
 use aftercast_protocol::wire::ctl::RankedSource;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 
-use super::Spec;
 use super::engine::Note;
+use super::{Spec, lock};
 use crate::playback::ports::Reach;
 
 /// How long the seed's word on a recording is good for: its holders change by the chunk.
@@ -38,7 +38,13 @@ pub(super) struct Finder {
     reach: Arc<dyn Reach>,
     plans: Mutex<Answers<RecordingId, Vec<RankedSource>>>,
     keys: Mutex<Answers<[u8; 32], Vec<Lead>>>,
+    /// Held while the seed is asked, and while the table is asked for an hour of a channel: whoever waits for it finds
+    /// the answer.
+    asking_seed: Turn,
+    asking_table: Turn,
 }
+
+type Turn = tokio::sync::Mutex<()>;
 
 /// Answers by question, with the time they were given.
 struct Answers<K, V>(BTreeMap<K, (Instant, V)>);
@@ -60,12 +66,18 @@ impl<K: Ord + Copy + Hash, V: Clone> Answers<K, V> {
 
 impl Finder {
     pub fn new(reach: Arc<dyn Reach>) -> Self {
-        Self { reach, plans: Mutex::new(Answers(BTreeMap::new())), keys: Mutex::new(Answers(BTreeMap::new())) }
+        Self {
+            reach,
+            plans: Mutex::new(Answers(BTreeMap::new())),
+            keys: Mutex::new(Answers(BTreeMap::new())),
+            asking_seed: Turn::default(),
+            asking_table: Turn::default(),
+        }
     }
 
     /// The seed named sources for a recording of its own accord.
-    pub async fn learn(&self, recording: RecordingId, sources: Vec<RankedSource>) {
-        self.plans.lock().await.keep(recording, sources);
+    pub fn learn(&self, recording: RecordingId, sources: Vec<RankedSource>) {
+        lock(&self.plans).keep(recording, sources);
     }
 
     /// Looks for holders of a chunk, connects them, and notes each that is connected; never the seed.
@@ -75,42 +87,47 @@ impl Finder {
             return;
         }
         // Class 0: manifests do not say of which class a recording is until regional insertion splits channels.
-        for key in [provider_key(&spec.chunk.channel, Class(0), spec.chunk.utc), chunk_key(spec.chunk.cid)] {
-            let announced = self.announced(key).await;
-            self.connect(announced, spec, notes).await;
-        }
+        let hour = provider_key(&spec.chunk.channel, Class(0), spec.chunk.utc);
+        let of_hour = async {
+            let turn = self.asking_table.lock().await;
+            let leads = self.announced(hour).await;
+            drop(turn);
+            self.connect(leads, spec, notes).await
+        };
+        let of_chunk = async {
+            let leads = self.announced(chunk_key(spec.chunk.cid)).await;
+            self.connect(leads, spec, notes).await
+        };
+        futures::join!(of_hour, of_chunk);
     }
 
     /// What the seed says.
     async fn planned(&self, spec: &Spec) -> Vec<Lead> {
-        let mut plans = self.plans.lock().await;
-        let sources = match plans.fresh(&spec.recording, PLAN_AGE) {
+        let turn = self.asking_seed.lock().await;
+        let known = lock(&self.plans).fresh(&spec.recording, PLAN_AGE);
+        let sources = match known {
             Some(sources) => sources,
             None => {
                 // An unreachable seed is not asked again at once either.
                 let answer = self.reach.find_sources(spec.recording, spec.chunk.slot).await.unwrap_or_default();
-                plans.keep(spec.recording, answer.clone());
+                lock(&self.plans).keep(spec.recording, answer.clone());
                 answer
             }
         };
-        drop(plans);
+        drop(turn);
         let holds = |source: &&RankedSource| source.spans.iter().any(|span| span.contains(spec.chunk.slot));
-        sources
-            .iter()
-            .take(MAX_CTL_LIST)
-            .filter(holds)
-            .map(|source| (source.peer.device, addrs(&source.peer.addrs)))
-            .collect()
+        let sources = sources.iter().take(MAX_CTL_LIST).filter(holds);
+        sources.map(|source| (source.peer.device, addrs(&source.peer.addrs))).collect()
     }
 
     /// What the hash table says.
     async fn announced(&self, key: [u8; 32]) -> Vec<Lead> {
-        let mut keys = self.keys.lock().await;
-        if let Some(leads) = keys.fresh(&key, KEY_AGE) {
+        let known = lock(&self.keys).fresh(&key, KEY_AGE);
+        if let Some(leads) = known {
             return leads;
         }
         let leads = self.reach.providers(key).await;
-        keys.keep(key, leads.clone());
+        lock(&self.keys).keep(key, leads.clone());
         leads
     }
 
