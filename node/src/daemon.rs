@@ -114,6 +114,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         seed: Arc::clone(&seed),
         library: Arc::clone(&library),
         uplink: Arc::clone(&uplink),
+        recorder: Arc::clone(&recorder),
     }));
     tasks.spawn(swarm::announce(Arc::clone(&library), peers));
     tasks.spawn(swarm::provide(Arc::clone(&library), net.clone()));

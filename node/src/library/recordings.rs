@@ -170,11 +170,22 @@ impl Library {
         Ok(())
     }
 
-    /// Recordings whose end or deletion the seed does not know yet.
+    /// Recordings whose end or deletion the seed does not know yet, and whose last chunk is here: the seed closes the
+    /// manifest when it hears of the end, and that chunk still belongs to it. `receiving` says whether anything may
+    /// still come on a channel.
     #[must_use]
-    pub fn untold(&self) -> Vec<Recording> {
-        let untold = |one: &&Recording| one.deleted || (one.stopped.is_some() && !one.stop_told);
-        self.state().recordings.values().filter(untold).cloned().collect()
+    pub fn untold(&self, receiving: impl Fn(&ChannelId) -> bool) -> Vec<Recording> {
+        let untold: Vec<(Recording, bool)> = {
+            let state = self.state();
+            let came = |one: &Recording| {
+                let next = state.channels.get(&one.channel).map_or(0, |channel| channel.next_seq);
+                one.last_seq.is_none_or(|last| next > last)
+            };
+            let untold = |one: &&Recording| one.deleted || (one.stopped.is_some() && !one.stop_told);
+            state.recordings.values().filter(untold).map(|one| (one.clone(), came(one))).collect()
+        };
+        let ripe = untold.into_iter().filter(|(one, came)| *came || !receiving(&one.channel));
+        ripe.map(|(one, _)| one).collect()
     }
 
     /// What this device may fetch of a recording, if `seed` says so.

@@ -69,6 +69,14 @@ impl Recorder {
         all
     }
 
+    /// Whether chunks of a channel may still come from reception that has begun.
+    #[must_use]
+    pub fn receiving(&self, channel: &ChannelId) -> bool {
+        let tuners = self.lock();
+        let running = tuners.running.get(channel).is_some_and(|tuner| !tuner.is_finished());
+        running || tuners.ending.get(channel).is_some_and(|thread| !thread.is_finished())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Tuners> {
         self.tuners.lock().unwrap_or_else(PoisonError::into_inner)
     }

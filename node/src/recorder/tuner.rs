@@ -158,6 +158,12 @@ impl Tuner {
         status
     }
 
+    /// Whether nothing will come any more.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Ends reception; the thread finishes what was received.
     #[must_use]
     pub fn end(mut self) -> Option<JoinHandle<()>> {

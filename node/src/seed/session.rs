@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::client::{SeedClient, SeedError};
 use crate::clock::wall;
 use crate::library::{Library, Recording, RecordingState, blocking};
+use crate::recorder::Recorder;
 use crate::serve::Uplink;
 
 /// Waits between attempts to connect: doubled from the first to the last.
@@ -38,6 +39,8 @@ pub struct SessionContext {
     pub library: Arc<Library>,
     /// What the line can carry.
     pub uplink: Arc<Uplink>,
+    /// What is being received.
+    pub recorder: Arc<Recorder>,
 }
 
 /// Runs until dropped.
@@ -136,8 +139,10 @@ impl SessionContext {
 
     async fn tell_news(&self, told: &mut Capability, manifests: &mut Instant) -> Result<(), SeedError> {
         self.seed.expire_duties(wall());
+        // First looked up, then told: the last reports of what ended go before word of its end.
+        let ended = self.library.untold(|channel| self.recorder.receiving(channel));
         self.report().await?;
-        for recording in self.library.untold() {
+        for recording in ended {
             self.seed.tell_end(&recording).await?;
         }
         let capability = self.capability();
