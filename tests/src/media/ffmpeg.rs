@@ -75,6 +75,42 @@ impl Decoded {
     }
 }
 
+/// Decodes picture and sound of a file or URL in one go, as a player does; `v:0`, `a:0`, and the complaints about both.
+///
+/// Frames of another size than the first stay as they are.
+pub fn decode_both(input: &Path) -> Result<(Decoded, Decoded), FfmpegError> {
+    let folder = tempfile::tempdir()?;
+    let mut arguments = words(&["-hide_banner", "-nostdin", "-loglevel", "warning", "-y", "-copyts", "-i"]);
+    arguments.push(input.into());
+    let (pictures, sound) = (folder.path().join("video"), folder.path().join("audio"));
+    let times = ["-enc_time_base", "1:90000", "-f", "framemd5"];
+    arguments.extend(words(&["-map", "0:v:0", "-autoscale", "0", "-fps_mode", "passthrough"]));
+    arguments.extend([words(&times), vec![pictures.clone().into()]].concat());
+    arguments.extend(words(&["-map", "0:a:0"]));
+    arguments.extend([words(&times), vec![sound.clone().into()]].concat());
+    let (_, said) = run("ffmpeg", &arguments)?;
+    let read = |path| -> Result<Decoded, FfmpegError> {
+        let text = std::fs::read_to_string(path)?;
+        let complaints = said.lines().map(str::to_owned).collect();
+        Ok(Decoded { frames: text.lines().filter_map(frame).collect(), complaints })
+    };
+    Ok((read(pictures)?, read(sound)?))
+}
+
+/// Peak signal-to-noise ratio of a picture against another of the same frames, in dB; the first is brought to the size
+/// of the second. Infinite where they are equal.
+pub fn psnr(picture: &Path, reference: &Path) -> Result<f64, FfmpegError> {
+    let mut arguments = words(&["-hide_banner", "-nostdin", "-i"]);
+    arguments.extend([picture.into(), "-i".into(), reference.into()]);
+    let graph =
+        "[0:v:0][1:v:0]scale2ref=flags=bicubic[a][b];[a]setpts=PTS-STARTPTS[c];[b]setpts=PTS-STARTPTS[d];[c][d]psnr";
+    arguments.extend(words(&["-lavfi", graph, "-f", "null", "-"]));
+    let (_, said) = run("ffmpeg", &arguments)?;
+    let value = said.rsplit("average:").next().and_then(|rest| rest.split_whitespace().next());
+    let missing = || FfmpegError::Failed { tool: "ffmpeg".into(), message: "no PSNR in what it said".into() };
+    value.and_then(|value| value.parse().ok()).ok_or_else(missing)
+}
+
 /// Decodes one stream (`"v:0"`, `"a:0"`) of a file or URL and hashes every frame, none dropped or doubled.
 pub fn decode(input: &Path, stream: &str) -> Result<Decoded, FfmpegError> {
     let before = words(&["-hide_banner", "-nostdin", "-loglevel", "warning", "-copyts", "-i"]);

@@ -1,0 +1,77 @@
+//! HTTP requests to daemons.
+
+use std::io::Read;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use ureq::http::Response;
+
+/// Longest a transfer may stand still or take in all; players of the demo move tens of megabytes.
+const TRANSFER: Duration = Duration::from_secs(300);
+
+fn agent(timeout: Duration) -> ureq::Agent {
+    let config = ureq::Agent::config_builder().timeout_global(Some(timeout)).http_status_as_error(false).build();
+    ureq::Agent::new_with_config(config)
+}
+
+fn text(sent: Result<Response<ureq::Body>, ureq::Error>, url: &str) -> anyhow::Result<String> {
+    let mut response = sent.with_context(|| format!("no answer from {url}"))?;
+    let text = response.body_mut().read_to_string().with_context(|| format!("{url} broke off"))?;
+    if !response.status().is_success() {
+        bail!("{url} answered {}: {}", response.status(), text.trim());
+    }
+    Ok(text)
+}
+
+/// The body of a page.
+///
+/// # Errors
+/// No answer in time, or another status than success.
+pub fn get_text(url: &str, timeout: Duration) -> anyhow::Result<String> {
+    text(agent(timeout).get(url).call(), url)
+}
+
+/// Posts JSON; the body of the answer.
+///
+/// # Errors
+/// As [`get_text`].
+pub(super) fn post(url: &str, json: &str, timeout: Duration) -> anyhow::Result<String> {
+    text(agent(timeout).post(url).header("content-type", "application/json").send(json), url)
+}
+
+/// Sends DELETE.
+///
+/// # Errors
+/// As [`get_text`].
+pub(super) fn delete(url: &str, timeout: Duration) -> anyhow::Result<()> {
+    text(agent(timeout).delete(url).call(), url).map(drop)
+}
+
+/// The bytes of a file; an answer of another status than success or another length than promised is an error.
+///
+/// # Errors
+/// As [`get_text`].
+pub fn fetch(url: &str) -> anyhow::Result<Vec<u8>> {
+    let response = agent(TRANSFER).get(url).call().with_context(|| format!("no answer from {url}"))?;
+    bytes(response, url).map(|(_, bytes)| bytes)
+}
+
+/// A range of a file, as in a `Range` header; the status beside the bytes.
+///
+/// # Errors
+/// As [`get_text`].
+pub fn fetch_range(url: &str, range: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+    let response =
+        agent(TRANSFER).get(url).header("range", range).call().with_context(|| format!("no answer from {url}"))?;
+    bytes(response, url)
+}
+
+fn bytes(mut response: Response<ureq::Body>, url: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+    let status = response.status();
+    let mut bytes = Vec::new();
+    response.body_mut().as_reader().read_to_end(&mut bytes).with_context(|| format!("{url} broke off"))?;
+    if !status.is_success() {
+        bail!("{url} answered {status}: {}", String::from_utf8_lossy(&bytes).trim());
+    }
+    Ok((status.as_u16(), bytes))
+}

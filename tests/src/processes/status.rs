@@ -1,0 +1,260 @@
+//! Status pages, as far as the demo and the tests read them. Fields that are not here may come and go.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::daemon::Versioned;
+
+/// Status of a seed.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SeedStatus {
+    version: u64,
+    /// Channels.
+    pub channels: Vec<SeedChannel>,
+    /// Recordings of all subscribers.
+    pub recordings: Vec<SeedRecording>,
+    /// Enrolled devices.
+    pub nodes: Vec<SeedNode>,
+    /// Bytes pulled from nodes, repeats included.
+    pub pulled_bytes: u64,
+    /// Bytes of the chunks stored.
+    pub unique_bytes: u64,
+    /// Bytes of heads.
+    pub head_bytes: u64,
+    /// Heads made.
+    pub heads: u64,
+    /// Bytes served to players.
+    pub served_bytes: u64,
+    /// Requests refused, by reason.
+    pub refusals: BTreeMap<String, u64>,
+}
+
+/// A channel in numbers of chunks.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SeedChannel {
+    /// Its id.
+    pub channel: String,
+    /// Devices that record it.
+    pub recorders: u64,
+    /// Vouched for by two subscribers or more.
+    pub confirmed: u64,
+    /// By one only.
+    pub single: u64,
+    /// In dispute.
+    pub disputed: u64,
+    /// Whole nowhere.
+    pub damaged: u64,
+    /// Not decided yet.
+    pub pending: u64,
+    /// Of confirmed and single ones: held by the seed.
+    pub stored: u64,
+    /// With a head.
+    pub with_head: u64,
+    /// Devices that said two things about one chunk.
+    pub contradictions: u64,
+    /// Clean reports that differ from what was confirmed.
+    pub objections: u64,
+    /// Decisions withdrawn.
+    pub withdrawn: u64,
+}
+
+/// A recording.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SeedRecording {
+    /// Its id.
+    pub recording: String,
+    /// Whose.
+    pub subscriber: String,
+    /// Whether it grows.
+    pub running: bool,
+    /// Chunks that can be played.
+    pub chunks: u64,
+    /// Of which the seed holds its copy.
+    pub stored: u64,
+    /// Places without one.
+    pub gaps: u64,
+}
+
+/// An enrolled device.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SeedNode {
+    /// Its id.
+    pub device: String,
+    /// Whose.
+    pub subscriber: String,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Bytes pulled from it.
+    pub uploaded_bytes: u64,
+}
+
+impl SeedStatus {
+    /// Sums of a count over all channels.
+    #[must_use]
+    pub fn sum(&self, count: impl Fn(&SeedChannel) -> u64) -> u64 {
+        self.channels.iter().map(count).sum()
+    }
+}
+
+impl Versioned for SeedStatus {
+    const QUERY: &'static str = "newer_than";
+    fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+/// Status of a node.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NodeStatus {
+    version: u64,
+    /// Its id.
+    pub device: String,
+    /// Its connection to the seed.
+    pub seed: NodeSeed,
+    /// Connected peers.
+    pub peers: u64,
+    /// Its line.
+    pub uplink: NodeUplink,
+    /// Its store.
+    pub store: NodeStore,
+    /// Its inputs by channel, as far as they were received since the start.
+    pub inputs: BTreeMap<String, InputStatus>,
+    /// Its recordings.
+    pub recordings: Vec<NodeRecording>,
+    /// Requests of others that were refused, by reason.
+    pub refused: BTreeMap<String, u64>,
+    /// What players got.
+    pub playback: Vec<PlayReport>,
+}
+
+/// A node's connection to its seed.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NodeSeed {
+    /// Whether there is one.
+    pub connected: bool,
+    /// Why the seed does not talk to it.
+    pub refused: Option<String>,
+    /// Chunks ordered and not delivered.
+    pub uploads_due: u64,
+}
+
+/// A node's line.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NodeUplink {
+    /// Bytes that left since the start.
+    pub sent: NodeSent,
+}
+
+/// Bytes that left a node.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct NodeSent {
+    /// To the seed.
+    pub to_seed: u64,
+    /// To peers.
+    pub to_peers: u64,
+}
+
+/// A node's store.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NodeStore {
+    /// Chunks in it.
+    pub chunks: u64,
+    /// Their bytes.
+    pub chunk_bytes: u64,
+    /// Confirmed chunks held for others.
+    pub held: u64,
+}
+
+/// Reception of a channel.
+#[derive(Debug, Clone, Deserialize)]
+pub struct InputStatus {
+    /// One word.
+    pub state: String,
+    /// Bytes received.
+    pub bytes: u64,
+    /// RTP packets that never came.
+    pub rtp_lost: u64,
+    /// Blocks dropped because cutting did not keep up.
+    pub overruns: u64,
+    /// Chunks dropped because there was no room.
+    pub dropped_for_room: u64,
+}
+
+/// A recording of a node.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NodeRecording {
+    /// Its id.
+    pub id: String,
+    /// Chunks received whole.
+    pub clean: u64,
+    /// Chunks withheld, by reason.
+    pub withheld: BTreeMap<String, u64>,
+    /// Of the clean ones: confirmed.
+    pub confirmed: u64,
+    /// Of the clean ones: another is confirmed.
+    pub contradicted: u64,
+    /// Of the clean ones: held by the seed.
+    pub acknowledged: u64,
+    /// Not told to the seed yet.
+    pub unreported: u64,
+    /// What the seed says of it.
+    pub manifest: Option<NodeManifest>,
+}
+
+/// A manifest in numbers.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NodeManifest {
+    /// Whether nothing will be added.
+    pub complete: bool,
+    /// Chunks that can be played.
+    pub chunks: u64,
+    /// Places without one.
+    pub gaps: u64,
+}
+
+/// What players of one recording got, and from where.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct PlayReport {
+    /// The recording.
+    pub recording: String,
+    /// Bytes that the device held.
+    pub bytes_local: u64,
+    /// Bytes from peers.
+    pub bytes_peer: u64,
+    /// Bytes from the seed, heads aside.
+    pub bytes_seed: u64,
+    /// Bytes of heads.
+    pub bytes_head: u64,
+    /// From the request of the playlist to the first byte of media, in milliseconds.
+    pub startup_ms: Option<u64>,
+    /// Chunks that came later than a player without pauses needs them.
+    pub late: u64,
+    /// Chunks played in their salvaged form.
+    pub salvaged: u64,
+    /// Answers discarded because they did not match their hash.
+    pub wrong_groups: u64,
+    /// Devices banned for them.
+    pub liars_banned: u64,
+}
+
+impl NodeStatus {
+    /// One recording.
+    #[must_use]
+    pub fn recording(&self, id: &str) -> Option<&NodeRecording> {
+        self.recordings.iter().find(|one| one.id == id)
+    }
+
+    /// What players of a recording got so far.
+    #[must_use]
+    pub fn played(&self, id: &str) -> PlayReport {
+        self.playback.iter().find(|one| one.recording == id).cloned().unwrap_or_default()
+    }
+}
+
+impl Versioned for NodeStatus {
+    const QUERY: &'static str = "wait_version";
+    fn version(&self) -> u64 {
+        self.version
+    }
+}
