@@ -140,12 +140,12 @@ impl Default for StoreConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {}: {source}", path.display())]
+    #[error("cannot read the configuration {}: {reason}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// Not TOML, an unknown key, or a value of the wrong form.
     #[error("configuration {}: {reason}", path.display())]
@@ -177,7 +177,7 @@ impl Config {
         let text = match std::fs::read_to_string(file) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.is_none() => return Ok(Self::default()),
-            Err(source) => return Err(ConfigError::Unreadable { path: file.to_owned(), source }),
+            Err(reason) => return Err(ConfigError::Unreadable { path: file.to_owned(), reason }),
         };
         Self::parse(&text, file)
     }

@@ -20,12 +20,12 @@ const ENROLMENT_FILE: &str = "enrolment.cbor";
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The disk or its rights are at fault.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Not what this program wrote there. Losing it loses the device's enrolment, so it is never overwritten.
     #[error("{}: {reason}; move it away to start anew", path.display())]
@@ -77,7 +77,7 @@ impl Enrolment {
 /// See [`IdentityError`].
 pub fn device_key(data_dir: &Path) -> Result<SecretKey, IdentityError> {
     let path = data_dir.join(KEY_FILE);
-    let io = |source| IdentityError::Io { path: path.clone(), source };
+    let io = |reason| IdentityError::Io { path: path.clone(), reason };
     match fs::read(&path) {
         Ok(bytes) => {
             let bytes: [u8; 32] = bytes.try_into().map_err(|bytes: Vec<u8>| IdentityError::Damaged {
@@ -106,7 +106,7 @@ pub fn enrolment(config: &Config, device: DeviceId) -> Result<Option<Enrolment>,
     let kept = match fs::read(&path) {
         Ok(bytes) => Some(read_enrolment(&path, &bytes, device)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(source) => return Err(IdentityError::Io { path, source }),
+        Err(reason) => return Err(IdentityError::Io { path, reason }),
     };
     Ok(match (&config.seed, kept) {
         // The configuration may follow a seed that moved; a certificate counts only with the seed that gave it.
@@ -144,7 +144,7 @@ pub fn save_enrolment(data_dir: &Path, enrolment: &Enrolment) -> Result<(), Iden
         certificate: enrolment.certificate.as_ref().map(|certificate| certificate.raw().clone()),
     };
     let bytes = minicbor::to_vec(&file).expect("encoding into memory does not fail");
-    write_whole(&path, &bytes).map_err(|source| IdentityError::Io { path, source })
+    write_whole(&path, &bytes).map_err(|reason| IdentityError::Io { path, reason })
 }
 
 /// Whole or not at all, also after a power cut, and for the owner's eyes only.
