@@ -41,13 +41,14 @@ pub fn play(
 
     let names = segment_names(&get_text(&playlist, PATIENCE)?);
     let head_name = names.first().filter(|name| name.starts_with("head-")).cloned();
-    let expected: Vec<&ChunkLine> = programme.chunks.iter().collect();
-    let after_head = expected.get(usize::from(head_name.is_some()));
-    let span = after_head.map_or(0, |line| line.pts as i64)
-        ..expected.last().map_or(0, |line| (line.pts + line.duration) as i64);
     let cids = programme.cids();
-    let wrong_segments = wrong_segments(member, &names, &cids)?;
-    let wrong_in_file = wrong_in_file(member, &expected)?;
+    let segments = judge_segments(member, &names, &cids)?;
+    let expected: Vec<&ChunkLine> = programme.chunks.iter().collect();
+    // Behind a head, or behind what the home received of the edge, a decoder needs a moment: compared from the next on.
+    let begins_otherwise = head_name.is_some() || segments.first_is_edge;
+    let from = expected.get(usize::from(begins_otherwise)).map_or(0, |line| line.pts as i64);
+    let span = from..expected.last().map_or(0, |line| (line.pts + line.duration) as i64);
+    let wrong_in_file = wrong_in_file(member, &segments.whole)?;
     let head = head_name.map(|name| check_head(member, &name, expected[0], &source.0, folder)).transpose()?;
     Ok(PlayerReport {
         home: member.home.name.to_owned(),
@@ -62,7 +63,8 @@ pub fn play(
         pictures: pictures(&source.0.frames, &video.frames, &span),
         sound: sound(&source.1.frames, &audio.frames, &span),
         complaints: video.complaints,
-        wrong_segments,
+        wrong_segments: segments.wrong,
+        edge_segments: segments.edges,
         wrong_in_file,
         wrong_answers: counted.wrong_groups,
         head,
@@ -83,37 +85,46 @@ fn cid_of(bytes: &[u8]) -> String {
     ChunkCid(*blake3::hash(bytes).as_bytes()).to_string()
 }
 
-/// Segments, the head aside, whose bytes are not the chunk of the source at their place; missing chunks count too.
-fn wrong_segments(member: &Member, names: &[String], cids: &BTreeMap<u64, String>) -> anyhow::Result<u64> {
-    let (mut right, mut wrong) = (0, 0);
-    for name in names {
-        if name.starts_with("head-") {
-            right += 1;
-            continue;
-        }
-        let bytes = fetch(&member.node.url(&format!("/recordings/{}/{name}", member.recording))?)?;
-        let index = name.trim_end_matches(".ts").rsplit('-').next().and_then(|index| index.parse().ok());
-        let expected = index.and_then(|index: u64| cids.get(&index));
-        if expected == Some(&cid_of(&bytes)) { right += 1 } else { wrong += 1 }
-    }
-    Ok(wrong + (cids.len() as u64).saturating_sub(right + wrong))
+/// What came of looking at every segment.
+struct Segments {
+    /// Those that are not the chunk of the source at their place; missing chunks count too.
+    wrong: u64,
+    /// Those at places where the source itself has no whole chunk: what the home received of an edge, for itself only.
+    edges: u64,
+    first_is_edge: bool,
+    /// The whole form of all of them, one behind the other.
+    whole: Vec<u8>,
 }
 
-/// Chunks in the one-file form that are not those of the source; a range over it is checked on the way.
-fn wrong_in_file(member: &Member, expected: &[&ChunkLine]) -> anyhow::Result<u64> {
+fn judge_segments(member: &Member, names: &[String], cids: &BTreeMap<u64, String>) -> anyhow::Result<Segments> {
+    let mut result = Segments { wrong: 0, edges: 0, first_is_edge: false, whole: Vec::new() };
+    let mut right = 0;
+    for (n, name) in names.iter().enumerate() {
+        let name = name.trim_start_matches("head-");
+        let bytes = fetch(&member.node.url(&format!("/recordings/{}/{name}", member.recording))?)?;
+        let index = name.trim_end_matches(".ts").rsplit('-').next().and_then(|index| index.parse().ok());
+        match index.and_then(|index: u64| cids.get(&index)) {
+            None => {
+                result.edges += 1;
+                result.first_is_edge |= n == 0;
+            }
+            Some(cid) if *cid == cid_of(&bytes) => right += 1,
+            Some(_) => result.wrong += 1,
+        }
+        result.whole.extend(bytes);
+    }
+    result.wrong += (cids.len() as u64).saturating_sub(right + result.wrong);
+    Ok(result)
+}
+
+/// Whether the one-file form is its segments one behind the other, and a range is what it says.
+fn wrong_in_file(member: &Member, expected: &[u8]) -> anyhow::Result<u64> {
     let url = member.node.stream(&member.recording)?;
     let file = fetch(&url)?;
-    let (mut at, mut wrong) = (0, 0);
-    for line in expected {
-        let end = at + line.bytes.unwrap_or(0) as usize;
-        let is_right = file.get(at..end).is_some_and(|bytes| line.cid.as_deref() == Some(&cid_of(bytes)));
-        wrong += u64::from(!is_right);
-        at = end;
-    }
-    wrong += u64::from(at != file.len());
     let (from, to) = (file.len() / 3, file.len() / 2);
     let (status, part) = fetch_range(&url, &format!("bytes={from}-{to}"))?;
-    Ok(wrong + u64::from(status != 206 || file.get(from..=to) != Some(&part[..])))
+    let range_is_right = status == 206 && file.get(from..=to) == Some(&part[..]);
+    Ok(u64::from(file != expected) + u64::from(!range_is_right))
 }
 
 fn check_head(

@@ -26,6 +26,8 @@ pub struct Programme {
     pub path: PathBuf,
     /// Its core streams, for the seed.
     pub plan: PathBuf,
+    /// The same without the boundaries that are known only once it was recorded.
+    pub bare_plan: PathBuf,
     /// Its chunks, whole ones only, in order.
     pub chunks: Vec<ChunkLine>,
     /// Its bytes.
@@ -69,8 +71,12 @@ impl Programme {
         if chunks.len() < 4 {
             bail!("only {} whole chunks of {} are in the programme: it is too short", chunks.len(), options.interval);
         }
+        let mut bare: toml::Table = toml::from_str(&std::fs::read_to_string(&plan)?)?;
+        bare.insert("anchors".into(), toml::Value::Array(Vec::new()));
+        let bare_plan = folder.join("bare-plan.toml");
+        std::fs::write(&bare_plan, toml::to_string(&bare)?)?;
         let micros = Pace::from_pcr(&bytes).duration();
-        Ok(Self { path, plan, chunks, bytes, micros })
+        Ok(Self { path, plan, bare_plan, chunks, bytes, micros })
     }
 
     /// CIDs of its chunks, by number.
@@ -95,7 +101,8 @@ impl Programme {
         let impaired = impair(&self.bytes, &reception.recipes, SEED)?;
         let path = folder.join(format!("{}.ts", home.name));
         std::fs::write(&path, &impaired.bytes).with_context(|| path.display().to_string())?;
-        let lines = chunk_file(programs, &path, &self.plan, None)?;
+        // The plan that a home begins with: nobody has recorded anything before it.
+        let lines = chunk_file(programs, &path, &self.bare_plan, None)?;
         let unharmed = self.chunks.iter().filter(|line| is_unharmed(&impaired.log, line, interval_ticks));
         Ok(Received {
             bytes: impaired.bytes.into(),
@@ -110,7 +117,9 @@ impl Programme {
 /// have been cut at instead.
 fn is_unharmed(log: &DamageLog, line: &ChunkLine, interval_ticks: u64) -> bool {
     let before = line.pts % interval_ticks + EDGE_TICKS;
-    let starts_after = log.start.as_ref().and_then(|edge| edge.pts).is_some_and(|pts| pts + before > line.pts);
+    // Where a reception begins, the first boundary is an edge: there may have been another picture before it.
+    let edge = before + interval_ticks;
+    let starts_after = log.start.as_ref().and_then(|edge| edge.pts).is_some_and(|pts| pts + edge > line.pts);
     let ends_before =
         log.end.as_ref().and_then(|edge| edge.pts).is_some_and(|pts| pts < line.pts + line.duration + EDGE_TICKS);
     !starts_after && !ends_before && !log.harms_span(line.pts, line.duration, before, EDGE_TICKS)

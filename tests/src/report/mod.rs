@@ -142,7 +142,9 @@ pub struct PlayerReport {
     pub complaints: Vec<String>,
     /// Segments that are not the source's chunk.
     pub wrong_segments: u64,
-    /// Chunks in the one-file form that are not the source's.
+    /// Segments of edges, where the source has no whole chunk: what the home itself received there.
+    pub edge_segments: u64,
+    /// Faults of the one-file form: against its segments, and of a range against it.
     pub wrong_in_file: u64,
     /// Answers of others that were wrong, and thrown away.
     pub wrong_answers: u64,

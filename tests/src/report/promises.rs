@@ -126,7 +126,7 @@ fn player(player: &PlayerReport) -> Vec<Promise> {
             &format!("{name} gets no wrong byte"),
             player.wrong_segments + player.wrong_in_file + player.wrong_answers == 0,
             format!(
-                "{} segments, {} pieces of the file, {} answers",
+                "{} wrong segments, {} faults of the one-file form, {} wrong answers",
                 player.wrong_segments, player.wrong_in_file, player.wrong_answers
             ),
         ),
