@@ -109,6 +109,23 @@ pub fn cells(manifest: Option<&Manifest>, local: &[LocalChunk], running: bool) -
     list(places, running)
 }
 
+/// Leaves out salvaged cells that nothing before them lets a decoder play: where a stretch begins with one, it must
+/// `open` with a random access point.
+#[must_use]
+pub fn playable(cells: Vec<Cell>, opens: impl Fn(Media) -> bool) -> Vec<Cell> {
+    let mut kept: Vec<Cell> = Vec::with_capacity(cells.len());
+    let mut left_out = false;
+    for mut cell in cells {
+        cell.fresh |= left_out && !kept.is_empty();
+        let begins = cell.fresh || kept.is_empty();
+        left_out = begins && matches!(cell.media, Media::Salvaged { .. }) && !opens(cell.media);
+        if !left_out {
+            kept.push(cell);
+        }
+    }
+    kept
+}
+
 /// Cells with the media time at which each begins, counted from the first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Track {
@@ -236,5 +253,83 @@ impl Own {
         let same = self.by_anchor.get(&(entry.pts, entry.opening)).copied();
         let near = || self.by_slot.get(&entry.slot).copied().filter(|&n| self.pts.get(n) == Some(&entry.pts));
         same.or_else(near)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aftercast_protocol::ids::{ChunkIndex, TimelineId};
+
+    use super::*;
+    use crate::playback::tests::support::{chunk, gap, local, manifest};
+
+    const SALVAGED: LocalForm = LocalForm::Salvaged { cid: ChunkCid([9; 32]), bytes: 10 };
+    const CLEAN: LocalForm = LocalForm::Clean { cid: ChunkCid([8; 32]), bytes: 20 };
+
+    fn shape(cells: &[Cell]) -> Vec<(u64, char, bool)> {
+        let letter = |media| match media {
+            Media::Chunk { .. } => 'c',
+            Media::Head { .. } => 'h',
+            Media::Salvaged { .. } => 's',
+        };
+        cells.iter().map(|cell| (cell.slot.index.0, letter(cell.media), cell.fresh)).collect()
+    }
+
+    #[test]
+    fn gaps_are_filled_from_here_or_left_out_before_a_discontinuity() {
+        let gaps = [Gap::Damaged, Gap::Disputed, Gap::Damaged].map(gap);
+        let manifest = manifest(true, [vec![chunk(0)], gaps.to_vec(), vec![chunk(4)]].concat());
+        let own = [local(1, SALVAGED), local(2, CLEAN), local(4, SALVAGED)];
+        let cells = cells(Some(&manifest), &own, false);
+        assert_eq!(shape(&cells), [(0, 'c', false), (1, 's', false), (2, 'c', false), (4, 'c', true)]);
+        assert_eq!(cells[3].spare.map(Media::bytes), Some(10), "for when the chunk cannot be had");
+    }
+
+    #[test]
+    fn ours_is_found_under_another_numbering_by_its_opening_unit() {
+        let manifest = manifest(true, vec![gap(Gap::Damaged)]);
+        let mut own = local(0, CLEAN);
+        own.slot = Slot { timeline: TimelineId(5), index: ChunkIndex(77) };
+        assert_eq!(shape(&cells(Some(&manifest), &[own.clone()], false)), [(0, 'c', false)]);
+        own.opening = UnitDigest([0xaa; 16]);
+        assert_eq!(shape(&cells(Some(&manifest), &[own], false)), [], "another unit at another place");
+    }
+
+    #[test]
+    fn a_growing_list_stops_at_what_is_not_decided_until_much_more_is_known() {
+        let grown = |decided: usize| {
+            let after = (0..decided as u64).map(|n| chunk(n + 1));
+            manifest(false, [gap(Gap::Pending)].into_iter().chain(after).collect())
+        };
+        assert_eq!(cells(Some(&grown(PATIENCE_CELLS - 1)), &[], true), []);
+        assert_eq!(cells(Some(&grown(PATIENCE_CELLS)), &[], true).len(), PATIENCE_CELLS);
+        assert_eq!(cells(Some(&grown(1)), &[], false).len(), 1, "nothing more will be decided");
+    }
+
+    #[test]
+    fn without_a_manifest_all_that_is_here_plays() {
+        let own = [local(0, CLEAN), local(1, LocalForm::Nothing), local(2, SALVAGED)];
+        assert_eq!(shape(&cells(None, &own, false)), [(0, 'c', false), (2, 's', true)]);
+        assert_eq!(shape(&cells(None, &own, true)), [(0, 'c', false)]);
+    }
+
+    #[test]
+    fn places_that_no_chunk_can_have_are_left_out() {
+        let mut manifest = manifest(true, vec![chunk(0), chunk(1), chunk(2)]);
+        manifest.entries[0].duration = Ticks(i64::MAX);
+        manifest.entries[1].duration = Ticks(-1);
+        manifest.entries[2].pts = Pts33(u64::MAX);
+        assert_eq!(shape(&cells(Some(&manifest), &[], false)), [(2, 'c', false)]);
+    }
+
+    #[test]
+    fn a_stretch_does_not_begin_with_units_that_no_decoder_can_use() {
+        let contents = vec![gap(Gap::Damaged), chunk(1), gap(Gap::Damaged), chunk(3)];
+        let own = [local(0, SALVAGED), local(2, SALVAGED)];
+        let listed = cells(Some(&manifest(true, contents)), &own, false);
+        assert_eq!(listed.len(), 4);
+        let kept = [(1, 'c', false), (2, 's', false), (3, 'c', false)];
+        assert_eq!(shape(&playable(listed.clone(), |_| false)), kept, "after a chunk a decoder goes on");
+        assert_eq!(playable(listed.clone(), |_| true), listed);
     }
 }

@@ -3,17 +3,18 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use aftercast_protocol::ids::{RecordingId, Slot};
+use aftercast_protocol::ids::{GroupIndex, RecordingId, Slot};
 use aftercast_protocol::time::Micros;
+use aftercast_store::Store;
 use tokio::sync::OnceCell;
 use tokio::time::{Duration, Instant, timeout};
 
 use super::Playback;
-use super::cells::{Cell, Media, Track, cells};
+use super::cells::{Cell, Media, Track, cells, playable};
 use super::counters::PlayCounters;
 use super::fetch::lock;
 use super::head::PlayHead;
-use super::ports::{Listed, Opening, Reach};
+use super::ports::{Listed, LocalChunk, LocalForm, Opening, Reach};
 
 /// Longest wait for the seed at the beginning: a head may have to be made first.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(6);
@@ -21,6 +22,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(6);
 const RENEW: Duration = Duration::from_secs(600);
 /// Without any player for so long, a session is over; the next request begins another.
 const IDLE: Duration = Duration::from_secs(30);
+/// Length of a transport stream packet (ISO/IEC 13818-1, 2.4.3.2).
+const PACKET: usize = 188;
 /// Players of one recording; over it the one idle for longest is forgotten.
 const MAX_PLAYERS: usize = 16;
 
@@ -154,13 +157,38 @@ impl Playback {
 
     /// The same, and whether nothing will be added.
     pub(super) async fn read_track(&self, listed: &Listed) -> (Track, bool) {
-        let (shelf, listed) = (Arc::clone(&self.inner.shelf), listed.clone());
+        let (shelf, store, listed) = (Arc::clone(&self.inner.shelf), self.inner.store.clone(), listed.clone());
         let read = tokio::task::spawn_blocking(move || {
             let manifest = shelf.manifest(listed.recording);
-            let local = shelf.local(listed.recording);
+            let local = on_hand(&store, shelf.local(listed.recording));
             let complete = !listed.running || manifest.as_ref().is_some_and(|manifest| manifest.complete);
-            (Track::new(cells(manifest.as_deref(), &local, listed.running)), complete)
+            let cells = cells(manifest.as_deref(), &local, listed.running);
+            (Track::new(playable(cells, |media| opens(&store, media))), complete)
         });
         read.await.unwrap_or_default()
     }
+}
+
+/// Salvaged forms may have been evicted: nobody else has them.
+fn on_hand(store: &Store, mut local: Vec<LocalChunk>) -> Vec<LocalChunk> {
+    for own in &mut local {
+        if let LocalForm::Salvaged { cid, .. } = own.form
+            && !store.is_complete(cid)
+        {
+            own.form = LocalForm::Nothing;
+        }
+    }
+    local
+}
+
+/// Whether a salvaged form begins with a random access point of its video.
+fn opens(store: &Store, media: Media) -> bool {
+    let group = store.read_group(media.cid(), GroupIndex(0)).ok().flatten().unwrap_or_default();
+    // The first packet of the PCR stream that begins a unit has an adaptation field, whose flags say whether the unit
+    // is one (CCF 17; ISO/IEC 13818-1, 2.4.3.5: random_access_indicator).
+    let mut packets = group.chunks_exact(PACKET).filter(|packet| matches!(packet, [0x47, 0x41, 0x00, ..]));
+    packets.next().is_some_and(|packet| {
+        matches!(packet, [_, _, _, control, len, flags, ..]
+        if control & 0x20 != 0 && *len > 0 && flags & 0x40 != 0)
+    })
 }

@@ -3,4 +3,4 @@
 mod lanes;
 mod players;
 mod sources;
-mod support;
+pub(super) mod support;
