@@ -19,6 +19,8 @@ const SEED: u64 = 20_240_229;
 /// How much before and behind a chunk must be whole for it to be certain, beside the way from its target to its
 /// picture: half a second, in which the sound of its edges lies.
 const EDGE_TICKS: u64 = 45_000;
+/// A boundary is certain where the picture group before it was seen whole: broadcasts have one every second or so.
+const GROUP_TICKS: u64 = 90_000;
 
 /// The broadcast.
 pub struct Programme {
@@ -116,7 +118,7 @@ impl Programme {
 /// Whether all of a chunk arrived, and all between its target and its first picture, where a missing picture would
 /// have been cut at instead.
 fn is_unharmed(log: &DamageLog, line: &ChunkLine, interval_ticks: u64) -> bool {
-    let before = line.pts % interval_ticks + EDGE_TICKS;
+    let before = line.pts % interval_ticks + GROUP_TICKS;
     // Where a reception begins, the first boundary is an edge: there may have been another picture before it.
     let edge = before + interval_ticks;
     let starts_after = log.start.as_ref().and_then(|edge| edge.pts).is_some_and(|pts| pts + edge > line.pts);

@@ -61,7 +61,7 @@ fn emitted(homes: &[HomeReport]) -> Promise {
         )
     };
     let figures: Vec<_> = receiving(homes).map(line).collect();
-    promise("every chunk that nothing harmed is recorded", holds, figures.join("; "))
+    promise("every chunk that nothing harmed, nor the picture group before it, is recorded", holds, figures.join("; "))
 }
 
 fn identical(summary: &Summary) -> Promise {
