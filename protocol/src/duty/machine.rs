@@ -152,7 +152,8 @@ struct Pull {
 struct Wanted {
     chunk: ChunkRef,
     turn: Turn,
-    holders: BTreeSet<DeviceId>,
+    /// Who has it, with a drawn rank: the lowest stay where there are too many.
+    holders: BTreeMap<DeviceId, u128>,
     /// Not asked before then: who declined for now.
     resting: BTreeMap<DeviceId, Mono>,
     /// Not assigned before then.
@@ -179,6 +180,8 @@ pub struct Duties {
     /// Devices with a free place for a pull.
     free: BTreeSet<DeviceId>,
     pulling: usize,
+    /// Bytes still to come, of all chunks.
+    left: u64,
     arrivals: u64,
     actions: VecDeque<DutyAction>,
     counters: DutyCounters,
@@ -196,6 +199,7 @@ impl Duties {
             wakes: BTreeSet::new(),
             free: BTreeSet::new(),
             pulling: 0,
+            left: 0,
             arrivals: 0,
             actions: VecDeque::new(),
             counters: DutyCounters::default(),
@@ -253,7 +257,7 @@ impl Duties {
             let turn = (chunk.deadline, self.arrivals);
             let wanted = Wanted {
                 turn,
-                holders: BTreeSet::new(),
+                holders: BTreeMap::new(),
                 resting: BTreeMap::new(),
                 gather_until: now + self.cfg.gather,
                 left: chunk.bytes,
@@ -262,6 +266,7 @@ impl Duties {
                 wake: None,
                 chunk,
             };
+            self.left = self.left.saturating_add(wanted.left);
             self.chunks.insert(cid, wanted);
             self.queue.insert(turn, cid);
             self.set_wake(cid, Some(now + self.cfg.gather));
@@ -286,6 +291,7 @@ impl Duties {
         let bytes = bytes.min(wanted.left);
         pull.moved |= bytes > 0;
         wanted.left -= bytes;
+        self.left = self.left.saturating_sub(bytes);
         if let Some(account) = self.nodes.get_mut(&device) {
             account.receive(bytes);
         }
@@ -293,13 +299,8 @@ impl Duties {
 
     /// The seed has the chunk, durably. What no progress was told of came from the present uploader.
     pub fn handle_stored(&mut self, now: Mono, cid: &ChunkCid) {
-        let Some(wanted) = self.chunks.remove(cid) else { return };
-        self.queue.remove(&wanted.turn);
-        if let Some(at) = wanted.wake {
-            self.wakes.remove(&(at, *cid));
-        }
+        let Some(wanted) = self.remove(cid) else { return };
         if let Some(pull) = &wanted.pull {
-            self.pulling -= 1;
             if let Some(account) = self.nodes.get_mut(&pull.from) {
                 account.receive(wanted.left);
                 account.release(0, pull.rate);
@@ -309,6 +310,19 @@ impl Duties {
         }
         self.counters.stored += 1;
         self.order_keepers(&wanted);
+        self.assign(now);
+    }
+
+    /// The chunk is not wanted any more: its fact was withdrawn, or no recording refers to it.
+    pub fn handle_unwanted(&mut self, now: Mono, cid: &ChunkCid) {
+        let Some(wanted) = self.remove(cid) else { return };
+        if let Some(pull) = &wanted.pull {
+            if let Some(account) = self.nodes.get_mut(&pull.from) {
+                account.release(wanted.left, pull.rate);
+            }
+            self.refresh(pull.from);
+            self.actions.push_back(DutyAction::Abandon { cid: *cid, from: pull.from });
+        }
         self.assign(now);
     }
 
@@ -336,8 +350,9 @@ impl Duties {
         while let Some(&(at, cid)) = self.wakes.first()
             && at <= now
         {
-            self.set_wake(cid, None);
+            self.wakes.pop_first();
             let Some(wanted) = self.chunks.get_mut(&cid) else { continue };
+            wanted.wake = None;
             if wanted.pull.is_some() {
                 self.handle_late(now, cid);
             } else if wanted.starved {
@@ -374,7 +389,7 @@ impl Duties {
     /// Chunks not stored yet, and their bytes still to come.
     #[must_use]
     pub fn backlog(&self) -> (usize, u64) {
-        (self.chunks.len(), self.chunks.values().map(|wanted| wanted.left).fold(0, u64::saturating_add))
+        (self.chunks.len(), self.left)
     }
 
     /// Counters, for metrics.
@@ -392,9 +407,34 @@ impl Duties {
         away.is_some_and(|device| self.nodes.remove(&device).is_some())
     }
 
+    /// Takes a chunk off every book but its uploader's.
+    fn remove(&mut self, cid: &ChunkCid) -> Option<Wanted> {
+        let wanted = self.chunks.remove(cid)?;
+        self.left = self.left.saturating_sub(wanted.left);
+        self.queue.remove(&wanted.turn);
+        if let Some(at) = wanted.wake {
+            self.wakes.remove(&(at, *cid));
+        }
+        self.pulling -= usize::from(wanted.pull.is_some());
+        Some(wanted)
+    }
+
+    /// Over the bound, holders are a drawn sample: those who speak first would otherwise upload everything.
     fn add_holder(&mut self, cid: ChunkCid, device: DeviceId) {
         let Some(wanted) = self.chunks.get_mut(&cid) else { return };
-        if wanted.holders.len() < MAX_HOLDERS_PER_CHUNK && wanted.holders.insert(device) && wanted.starved {
+        if wanted.holders.contains_key(&device) {
+            return;
+        }
+        let rank = rendezvous::rank(&[b"hold", &cid.0, &device.0], 1);
+        if wanted.holders.len() >= MAX_HOLDERS_PER_CHUNK {
+            let worst = wanted.holders.iter().map(|(device, rank)| (*rank, *device)).max();
+            match worst {
+                Some((worst, other)) if rank < worst => wanted.holders.remove(&other),
+                _ => return,
+            };
+        }
+        wanted.holders.insert(device, rank);
+        if wanted.starved {
             wanted.starved = false;
             self.queue.insert(wanted.turn, cid);
         }
@@ -406,7 +446,7 @@ impl Duties {
             return;
         }
         for (cid, wanted) in &mut self.chunks {
-            if wanted.starved && wanted.holders.contains(&device) {
+            if wanted.starved && wanted.holders.contains_key(&device) {
                 wanted.starved = false;
                 self.queue.insert(wanted.turn, *cid);
             }
@@ -423,10 +463,7 @@ impl Duties {
     }
 
     fn set_wake(&mut self, cid: ChunkCid, at: Option<Mono>) {
-        let Some(wanted) = self.chunks.get_mut(&cid) else {
-            self.wakes.retain(|(_, other)| *other != cid);
-            return;
-        };
+        let Some(wanted) = self.chunks.get_mut(&cid) else { return };
         if let Some(old) = wanted.wake.take() {
             self.wakes.remove(&(old, cid));
         }
@@ -443,7 +480,7 @@ impl Duties {
             let Some((&turn, &cid)) = self.queue.range((after, Bound::Unbounded)).next() else { return };
             after = Bound::Excluded(turn);
             let Some(wanted) = self.chunks.get(&cid) else { continue };
-            let all_hold = || self.nodes.iter().all(|(d, a)| a.rate() == 0 || wanted.holders.contains(d));
+            let all_hold = || self.nodes.iter().all(|(d, a)| a.rate() == 0 || wanted.holders.contains_key(d));
             if now < wanted.gather_until && !all_hold() {
                 continue;
             }
@@ -453,7 +490,7 @@ impl Duties {
 
     fn assign_one(&mut self, now: Mono, cid: ChunkCid) {
         let Some(wanted) = self.chunks.get(&cid) else { return };
-        let able: Vec<DeviceId> = wanted.holders.iter().filter(|d| self.can(now, wanted, **d)).copied().collect();
+        let able: Vec<DeviceId> = wanted.holders.keys().filter(|d| self.can(now, wanted, **d)).copied().collect();
         if able.is_empty() {
             return self.starve(now, cid);
         }
@@ -526,7 +563,7 @@ impl Duties {
         self.queue.remove(&wanted.turn);
         // Who is on the bench or resting can be asked again by itself; all others announce themselves.
         let nodes = &self.nodes;
-        let benched = wanted.holders.iter().filter_map(|d| nodes.get(d)).filter(|a| a.rate() > 0);
+        let benched = wanted.holders.keys().filter_map(|d| nodes.get(d)).filter(|a| a.rate() > 0);
         let times = benched.map(|a| a.benched_until).chain(wanted.resting.values().copied());
         let retry = times.filter(|at| *at > now).min();
         self.counters.starved += 1;
@@ -538,7 +575,7 @@ impl Duties {
     fn handle_late(&mut self, now: Mono, cid: ChunkCid) {
         let Some(wanted) = self.chunks.get(&cid) else { return };
         let Some(pull) = &wanted.pull else { return };
-        let replaceable = wanted.holders.iter().any(|d| *d != pull.from && self.can(now, wanted, *d));
+        let replaceable = wanted.holders.keys().any(|d| *d != pull.from && self.can(now, wanted, *d));
         if pull.moved && !replaceable {
             // Slow, but nobody else has it.
             let more = self.nodes.get(&pull.from).map_or(self.cfg.patience, |account| allowed(&self.cfg, account));
@@ -577,7 +614,7 @@ impl Duties {
     fn order_keepers(&mut self, wanted: &Wanted) {
         let mut ranked: Vec<(u128, DeviceId)> = wanted
             .holders
-            .iter()
+            .keys()
             .filter_map(|device| {
                 let account = self.nodes.get(device).filter(|a| a.capability.free_bytes >= wanted.chunk.bytes)?;
                 // In MiB, so that room times reliability fits.

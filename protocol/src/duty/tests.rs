@@ -140,7 +140,7 @@ proptest! {
     /// Whatever happens in whatever order: no panic, every chunk is either stored or still queued, no more pulls at
     /// once than allowed, and each pull comes from somebody who has the chunk and may upload.
     #[test]
-    fn any_sequence_of_events_keeps_the_books(events in prop::collection::vec((0..9u8, 0..6u8, 0..12u64, 0..8_000_000u64), 0..300)) {
+    fn any_sequence_of_events_keeps_the_books(events in prop::collection::vec((0..10u8, 0..6u8, 0..12u64, 0..8_000_000u64), 0..300)) {
         let run = || -> Result<Vec<DutyAction>, TestCaseError> {
             let mut duties = Duties::new(prompt());
             let (mut now, mut log) = (Mono(0), Vec::new());
@@ -165,6 +165,7 @@ proptest! {
                         let reason = [FailReason::Broken, FailReason::Busy, FailReason::NotFound, FailReason::Lied];
                         duties.handle_failed(now, &cid, from, reason[*by as usize % 4]);
                     }
+                    8 => duties.handle_unwanted(now, &cid),
                     _ => duties.handle_timeout(now),
                 }
                 for action in drain(&mut duties) {
@@ -307,6 +308,17 @@ fn a_device_that_goes_away_is_replaced_at_once() {
     let told = drain(&mut duties);
     assert_eq!(told[0], DutyAction::Abandon { cid: cid(0), from: first });
     assert_ne!(pulled_from(&told), [first]);
+}
+
+#[test]
+fn an_unwanted_chunk_is_given_up_without_blame() {
+    let mut duties = duties(prompt(), &[8_000_000]);
+    duties.handle_chunk(Mono(0), chunk(0, CHUNK, 60 * SECOND), &[device(0)]).unwrap();
+    drain(&mut duties);
+    duties.handle_unwanted(Mono(1), &cid(0));
+    assert_eq!(drain(&mut duties), [DutyAction::Abandon { cid: cid(0), from: device(0) }]);
+    assert_eq!((duties.backlog(), duties.poll_timeout()), ((0, 0), None));
+    assert_eq!(duties.reliability().next().unwrap().1, Reliability::default());
 }
 
 #[test]

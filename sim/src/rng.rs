@@ -1,0 +1,82 @@
+//! Random numbers without a state: a number is a function of the scenario's seed and of what it is drawn for. So a
+//! home added to a scenario changes no other home's luck, and any single draw can be looked up again.
+
+/// What a number is drawn for. The discriminants are part of every result: they are never reused.
+#[derive(Debug, Clone, Copy)]
+pub enum Purpose {
+    /// Size of a chunk.
+    Size = 1,
+    /// Whether a home has a chunk whole.
+    Reception = 2,
+    /// How late a home's reception is.
+    Delay = 3,
+    /// How long a home stays on.
+    On = 4,
+    /// How long a home stays off.
+    Off = 5,
+}
+
+/// Source of all chance in a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Rng {
+    seed: u64,
+}
+
+impl Rng {
+    /// The draws of this seed.
+    pub fn new(seed: u64) -> Self {
+        Self { seed }
+    }
+
+    /// 64 evenly distributed bits for this purpose, subject and occasion.
+    pub fn bits(self, purpose: Purpose, subject: u64, occasion: u64) -> u64 {
+        [purpose as u64, subject, occasion].into_iter().fold(mix(self.seed), |state, part| mix(state ^ mix(part)))
+    }
+
+    /// A whole number in `0..below`; 0 where there is none.
+    pub fn below(self, below: u64, purpose: Purpose, subject: u64, occasion: u64) -> u64 {
+        ((u128::from(self.bits(purpose, subject, occasion)) * u128::from(below)) >> 64) as u64
+    }
+
+    /// `mean` give or take `percent` of it, evenly.
+    pub fn around(self, mean: u64, percent: u64, purpose: Purpose, subject: u64, occasion: u64) -> u64 {
+        let spread = (u128::from(mean) * u128::from(percent.min(100)) / 100) as u64;
+        mean - spread + self.below(2 * spread + 1, purpose, subject, occasion)
+    }
+}
+
+/// SplitMix64's step (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014): a bijection whose
+/// every output bit depends on every input bit.
+fn mix(value: u64) -> u64 {
+    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_are_even_and_depend_on_all_they_are_drawn_for() {
+        let rng = Rng::new(1);
+        let mut counts = [0u32; 10];
+        for n in 0..10_000 {
+            counts[rng.below(10, Purpose::Size, n / 100, n % 100) as usize] += 1;
+        }
+        assert!(counts.iter().all(|count| (900..1100).contains(count)), "{counts:?}");
+        assert_ne!(rng.bits(Purpose::Size, 1, 2), rng.bits(Purpose::Size, 2, 1));
+        assert_ne!(rng.bits(Purpose::Size, 1, 2), rng.bits(Purpose::Delay, 1, 2));
+        assert_ne!(rng.bits(Purpose::Size, 1, 2), Rng::new(2).bits(Purpose::Size, 1, 2));
+    }
+
+    #[test]
+    fn around_stays_within_its_spread() {
+        let rng = Rng::new(1);
+        for n in 0..1000 {
+            assert!((90..=110).contains(&rng.around(100, 10, Purpose::Size, 0, n)));
+        }
+        assert_eq!(rng.around(100, 0, Purpose::Size, 0, 0), 100);
+    }
+}
