@@ -1,0 +1,120 @@
+//! Others' eyes on chunks: FFmpeg must read them without a word, and real broadcasts must be cut or refused for a true
+//! reason.
+
+mod ccf_kit;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ccf_kit::*;
+
+use aftercast_protocol::ccf::{Anchor, ChunkPlan, Chunker, ProgramSelect, WithheldReason};
+use aftercast_protocol::ids::TimelineId;
+use aftercast_protocol::time::Ticks;
+
+/// What FFmpeg says on `-v warning`, and the MD5 of each frame of a stream.
+fn frames(input: &Path, stream: &str, copy: bool) -> (String, Vec<String>) {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "warning", "-i"]).arg(input).args(["-map", stream]);
+    if copy {
+        command.args(["-c", "copy"]);
+    }
+    let done = command.args(["-f", "framemd5", "-"]).output().expect("FFmpeg is installed");
+    assert!(done.status.success());
+    let text = String::from_utf8(done.stdout).expect("text");
+    let md5 = |line: &str| line.split(',').nth(5).map(|field| field.trim().to_owned());
+    let lines = text.lines().filter(|line| !line.starts_with('#')).filter_map(md5).collect();
+    (String::from_utf8_lossy(&done.stderr).into_owned(), lines)
+}
+
+#[test]
+fn ffmpeg_reads_joined_chunks_without_a_warning_and_finds_the_sources_frames() {
+    for (name, source) in SOURCES {
+        let folder = std::env::temp_dir();
+        let file = |kind: &str| folder.join(format!("ccf-{}-{name}-{kind}.ts", std::process::id()));
+        let (whole, joined) = (file("source"), file("chunks"));
+        std::fs::write(&whole, source).expect("writes");
+        std::fs::write(&joined, run(source).bytes()).expect("writes");
+        for (stream, copy) in [("0:v", false), ("0:a", true)] {
+            let (warnings, chunks) = frames(&joined, stream, copy);
+            let (_, all) = frames(&whole, stream, copy);
+            // The decoder's words at an open group's start are its own (law c).
+            let warnings: Vec<_> =
+                warnings.lines().filter(|line| name == "avc-aac" || !line.contains("[h264")).collect();
+            let warnings: Vec<_> = warnings.iter().filter(|line| !line.contains("Last message repeated")).collect();
+            assert!(warnings.is_empty(), "{name} {stream}: {warnings:?}");
+            assert!(chunks.len() * 10 > all.len() * 6, "{name} {stream}: {} of {} frames", chunks.len(), all.len());
+            // The pictures that lead an open group's first key picture cannot be decoded without what was before.
+            let from = if copy || name == "avc-aac" { 0 } else { 3 };
+            let inner = &chunks[from..];
+            assert!(all.windows(inner.len()).any(|window| window == inner), "{name} {stream}");
+        }
+        for path in [whole, joined] {
+            std::fs::remove_file(path).expect("removes what it wrote");
+        }
+    }
+}
+
+/// A capture from the folder beside the workspace, which is not everywhere.
+fn capture(name: &str) -> Option<Vec<u8>> {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../../shared/media", name].iter().collect();
+    let read = std::fs::read(path).ok();
+    if read.is_none() {
+        println!("skipped: ../shared/media/{name} is not here");
+    }
+    read
+}
+
+#[test]
+fn real_broadcasts_of_other_codecs_are_refused_by_name() {
+    for (name, reason) in [
+        ("french-avc-eac3-damaged.ts", "audio 0 (fre) is E-AC-3"),
+        ("mpeg2-mp2.ts", "video is MPEG-2 video"),
+        ("mux-8-programs.ts", "video is MPEG-2 video"),
+    ] {
+        let Some(bytes) = capture(name) else { continue };
+        let run = run(&bytes);
+        assert!(run.chunks.is_empty(), "{name}");
+        assert!(run.mismatches.iter().any(|found| found.contains(reason)), "{name}: {:?}", run.mismatches);
+    }
+}
+
+#[test]
+fn a_real_broadcast_in_fields_is_cut_where_anchors_prove_its_only_two_key_pictures() {
+    let Some(bytes) = capture("rtp-sequence-wrap.ts") else { return };
+    let alone = run(&bytes);
+    // Two key pictures in three seconds: neither boundary can be proven without one before it.
+    assert!(alone.clean().is_empty());
+    assert!(alone.chunks.iter().all(|chunk| reason(chunk) == Some(WithheldReason::Edge)));
+    let keys: Vec<_> = alone.chunks.iter().skip(1).collect();
+    let anchor = |chunk: &&aftercast_protocol::ccf::Chunk| Anchor {
+        timeline: TimelineId(0),
+        index: chunk.index,
+        pts: chunk.pts,
+        digest: chunk.opening,
+    };
+    let plan =
+        ChunkPlan { anchors: keys.iter().map(anchor).collect(), ..alone.chunker.plan().expect("discovered").clone() };
+    let planned = run_with(Chunker::new(plan, ProgramSelect::First).expect("a legal plan"), &bytes, 70_000);
+    assert_eq!(planned.clean().len(), 1);
+    let chunk = planned.chunks.iter().find(|chunk| reason(chunk).is_none()).expect("one is clean");
+    // Fields in pairs: 25 units a second.
+    assert_eq!((chunk.duration, chunk.video_frames), (Ticks(180_000), 50));
+}
+
+fn reason(chunk: &aftercast_protocol::ccf::Chunk) -> Option<WithheldReason> {
+    match &chunk.state {
+        aftercast_protocol::ccf::ChunkState::Clean(_) => None,
+        aftercast_protocol::ccf::ChunkState::Withheld(withheld) => Some(withheld.reason),
+    }
+}
+
+#[test]
+fn badly_damaged_captures_give_nothing_wrong_and_no_panic() {
+    for name in ["damaged-terrestrial.ts", "french-avc-eac3-damaged.ts", "mux-8-programs.ts"] {
+        let Some(bytes) = capture(name) else { continue };
+        let run = run(&bytes);
+        assert!(run.clean().is_empty(), "{name}");
+        assert!(run.chunker.counters().packets > 3_000, "{name}");
+    }
+}
