@@ -157,13 +157,16 @@ pub const MAX_BACKLOG_EVENTS: usize = 256;
 /// Commands that wait for the network task. Over it callers wait.
 pub const MAX_NET_COMMANDS: usize = 256;
 
-/// Provider records we hold for ourselves. Kademlia's store stops at 1,024 by default, a channel-day of chunks at
-/// four seconds alone is 21,600; a record costs some 200 bytes.
-pub const MAX_PROVIDED_KEYS: usize = 64 * 1024;
-/// Providers kept per key, of others: enough to choose from.
-pub const MAX_PROVIDERS_PER_KEY: usize = 32;
-/// Value records kept for others. We store none ourselves; this only bounds what strangers may leave here.
-pub const MAX_DHT_RECORDS: usize = 256;
+/// Keys we announce. Kademlia's store stops at 1,024 by default; channel-hours, heads and rare chunks of a busy seed
+/// are some thousands.
+pub const MAX_PROVIDED_KEYS: usize = 16 * 1024;
+/// Keys kept for others, some 700 bytes for each provider. Over it records that lapsed are swept out, then new keys
+/// refused.
+pub const MAX_FOREIGN_KEYS: usize = 16 * 1024;
+/// Providers kept per key: Kademlia's own replication factor. Over it new ones are ignored.
+pub const MAX_PROVIDERS_PER_KEY: usize = 20;
+/// Announcements under way at once; the others wait. Each asks some twenty peers.
+pub const MAX_CONCURRENT_ANNOUNCEMENTS: usize = 8;
 /// Provider look-ups under way at once. Over it callers wait.
 pub const MAX_CONCURRENT_FINDS: usize = 32;
 /// Providers taken from one look-up.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aftercast_protocol::ids::ChannelId;
 use aftercast_protocol::limits::{
-    FIND_TIMEOUT, MAX_CONNECTIONS_PER_DEVICE, MAX_DHT_RECORDS, MAX_GOSSIP_BYTES, MAX_PENDING_DIALS,
+    FIND_TIMEOUT, MAX_CONNECTIONS_PER_DEVICE, MAX_FOREIGN_KEYS, MAX_GOSSIP_BYTES, MAX_PENDING_DIALS,
     MAX_PENDING_INBOUND, MAX_PROVIDED_KEYS, MAX_PROVIDERS_PER_KEY, MAX_TOPICS_PER_PEER,
 };
 use libp2p::connection_limits::{self, ConnectionLimits};
@@ -98,15 +98,17 @@ fn gossip() -> Result<Gossip, StartError> {
     Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter).map_err(|e| setup(&e))
 }
 
-fn table(peer: libp2p::PeerId) -> kad::Behaviour<MemoryStore> {
+pub(crate) fn table(peer: libp2p::PeerId) -> kad::Behaviour<MemoryStore> {
     let store = MemoryStoreConfig {
-        max_records: MAX_DHT_RECORDS,
-        max_provided_keys: MAX_PROVIDED_KEYS,
+        max_records: 0,
+        max_provided_keys: MAX_PROVIDED_KEYS + MAX_FOREIGN_KEYS,
         max_providers_per_key: MAX_PROVIDERS_PER_KEY,
         ..MemoryStoreConfig::default()
     };
     let mut config = kad::Config::new(KAD);
     config.set_query_timeout(Duration::from_micros(FIND_TIMEOUT.0));
+    // Records of others come up as events, to be looked at before they are kept.
+    config.set_record_filtering(kad::StoreInserts::FilterBoth);
     let mut kad = kad::Behaviour::with_config(peer, MemoryStore::with_config(peer, store), config);
     // Set, not guessed: until AutoNAT tells, waiting for a proven address would leave the table without servers.
     kad.set_mode(Some(kad::Mode::Server));
@@ -121,14 +123,6 @@ pub(crate) fn topic_of(channel: &ChannelId) -> IdentTopic {
 /// The channel of a topic; none where the topic is not one of ours.
 pub(crate) fn channel_of(topic: &TopicHash) -> Option<ChannelId> {
     topic.as_str().strip_prefix(TOPIC)?.parse().ok()
-}
-
-/// The table's key of a hash: the multihash BLAKE3-256 of it, as in a CID.
-pub(crate) fn record_key(hash: &[u8; 32]) -> kad::RecordKey {
-    let mut key = [0; 34];
-    key[..2].copy_from_slice(&[0x1e, 0x20]);
-    key[2..].copy_from_slice(hash);
-    kad::RecordKey::new(&key)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The task that owns the swarm. It never waits for anything but the swarm and its own queues.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,16 +10,14 @@ use aftercast_protocol::limits::{
     MAX_INBOUND_LANES_PER_DEVICE,
 };
 use futures::StreamExt as _;
-use libp2p::core::Endpoint;
 use libp2p::gossipsub::{self, MessageAcceptance};
-use libp2p::kad::{self, GetProvidersOk, QueryId, QueryResult};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, NetworkBehaviour as _, Swarm, SwarmEvent};
+use libp2p::swarm::{ConnectionId, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, identify, mdns, ping};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::behaviour::{Behaviour, BehaviourEvent, KAD, channel_of, record_key, topic_of};
+use crate::behaviour::{Behaviour, BehaviourEvent, KAD, channel_of, topic_of};
 use crate::carrier::{CarrierEvent, LaneReply, Link};
 use crate::control::{Control, Frame, PeerPort, PeerTask};
 use crate::errors::{DialError, PublishError};
@@ -29,6 +27,7 @@ use crate::net::{PeerView, Shared};
 use crate::peer::{device_of, peer_id_of};
 use crate::raw::RawStream;
 use crate::redact::{Redacted, is_lan, is_relayed};
+use crate::table::Table;
 
 /// Unanswered pings in a row after which a connection is given up: with pings every 15 s, half a minute of silence.
 const SILENT_PINGS: u8 = 2;
@@ -36,18 +35,37 @@ const SILENT_PINGS: u8 = 2;
 const MAX_AGENT_CHARS: usize = 64;
 
 /// What a handle asks for.
-#[derive(Debug)]
 pub(crate) enum Command {
-    Dial { device: DeviceId, addrs: Vec<Multiaddr>, reply: oneshot::Sender<Result<(), DialError>> },
-    OpenLane { device: DeviceId, reply: LaneReply },
+    Dial {
+        device: DeviceId,
+        addrs: Vec<Multiaddr>,
+        reply: oneshot::Sender<Result<(), DialError>>,
+    },
+    OpenLane {
+        device: DeviceId,
+        reply: LaneReply,
+    },
     Subscribe(ChannelId, oneshot::Sender<()>),
     Unsubscribe(ChannelId, oneshot::Sender<()>),
-    Publish { channel: ChannelId, data: Vec<u8>, reply: oneshot::Sender<Result<(), PublishError>> },
+    Publish {
+        channel: ChannelId,
+        data: Vec<u8>,
+        reply: oneshot::Sender<Result<(), PublishError>>,
+    },
     Judge(GossipToken, Verdict),
     Provide([u8; 32], oneshot::Sender<bool>),
     StopProviding([u8; 32], oneshot::Sender<()>),
-    FindProviders { key: [u8; 32], found: mpsc::Sender<(DeviceId, Vec<Multiaddr>)> },
+    FindProviders {
+        key: [u8; 32],
+        found: mpsc::Sender<(DeviceId, Vec<Multiaddr>)>,
+    },
+    /// Lets a test do to the swarm what no handle can.
+    #[cfg(test)]
+    Inspect(Inspect),
 }
+
+#[cfg(test)]
+pub(crate) type Inspect = Box<dyn FnOnce(&mut Swarm<Behaviour>) + Send>;
 
 /// A connected device.
 struct Peer {
@@ -68,12 +86,6 @@ struct Dial {
     waiters: Vec<oneshot::Sender<Result<(), DialError>>>,
 }
 
-/// A look-up that somebody waits for.
-struct Find {
-    found: mpsc::Sender<(DeviceId, Vec<Multiaddr>)>,
-    seen: BTreeSet<DeviceId>,
-}
-
 /// Owner of the swarm.
 pub(crate) struct Driver {
     swarm: Swarm<Behaviour>,
@@ -90,7 +102,7 @@ pub(crate) struct Driver {
     leaving: BTreeMap<DeviceId, JoinHandle<()>>,
     lane_slots: Arc<Semaphore>,
     dials: BTreeMap<DeviceId, Dial>,
-    finds: HashMap<QueryId, Find>,
+    table: Table,
     announce: bool,
 }
 
@@ -104,6 +116,7 @@ impl Driver {
         announce: bool,
     ) -> Self {
         let (end, ended) = mpsc::channel(64);
+        let table = Table::new(shared.device, Arc::clone(&shared.bans), Arc::clone(&shared.metrics));
         Self {
             swarm,
             shared,
@@ -116,7 +129,7 @@ impl Driver {
             leaving: BTreeMap::new(),
             lane_slots: Arc::new(Semaphore::new(MAX_INBOUND_LANES)),
             dials: BTreeMap::new(),
-            finds: HashMap::new(),
+            table,
             announce,
         }
     }
@@ -164,21 +177,17 @@ impl Driver {
             }
             Command::Judge(token, verdict) => self.judge(&token, verdict),
             Command::Provide(key, reply) => {
-                let started = self.swarm.behaviour_mut().kad.start_providing(record_key(&key));
-                if let Err(error) = &started {
-                    tracing::debug!(%error, "provider record not kept");
-                }
-                let _ = reply.send(started.is_ok());
+                let _ = reply.send(self.table.provide(&mut self.swarm.behaviour_mut().kad, key));
             }
             Command::StopProviding(key, reply) => {
-                self.swarm.behaviour_mut().kad.stop_providing(&record_key(&key));
+                self.table.stop_providing(&mut self.swarm.behaviour_mut().kad, key);
                 let _ = reply.send(());
             }
             Command::FindProviders { key, found } => {
-                self.shared.metrics.provider_lookups.inc();
-                let query = self.swarm.behaviour_mut().kad.get_providers(record_key(&key));
-                self.finds.insert(query, Find { found, seen: BTreeSet::new() });
+                self.table.find(&mut self.swarm.behaviour_mut().kad, key, found);
             }
+            #[cfg(test)]
+            Command::Inspect(look) => look(&mut self.swarm),
         }
     }
 
@@ -186,7 +195,9 @@ impl Driver {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Carrier(event)) => self.on_carrier(event),
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.on_gossip(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => self.on_kad(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => {
+                self.table.on_event(&mut self.swarm.behaviour_mut().kad, event);
+            }
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(&event),
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => self.on_discovered(found),
@@ -540,44 +551,5 @@ impl Driver {
             }
         };
         self.swarm.behaviour_mut().gossip.report_message_validation_result(&token.id, &token.source, acceptance);
-    }
-}
-
-/// The hash table.
-impl Driver {
-    fn on_kad(&mut self, event: kad::Event) {
-        let kad::Event::OutboundQueryProgressed { id, result, step, .. } = event else { return };
-        if let QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) = result {
-            self.on_providers(id, providers);
-        }
-        if step.last {
-            self.finds.remove(&id);
-        }
-    }
-
-    fn on_providers(&mut self, id: QueryId, providers: impl IntoIterator<Item = PeerId>) {
-        let kad = &mut self.swarm.behaviour_mut().kad;
-        let Some(find) = self.finds.get_mut(&id) else { return };
-        for peer in providers {
-            let Some(device) = device_of(&peer) else { continue };
-            if device == self.shared.device || self.shared.bans.holds(&device) || !find.seen.insert(device) {
-                continue;
-            }
-            // What the table would dial: the addresses in its buckets, and those that came with this look-up.
-            let unused = ConnectionId::new_unchecked(0);
-            let mut addrs =
-                kad.handle_pending_outbound_connection(unused, Some(peer), &[], Endpoint::Dialer).unwrap_or_default();
-            addrs.sort();
-            addrs.dedup();
-            addrs.truncate(MAX_ADDRS_PER_PEER);
-            if find.found.try_send((device, addrs)).is_err() {
-                // Enough found, or nobody waits any more.
-                if let Some(mut query) = kad.query_mut(&id) {
-                    query.finish();
-                }
-                self.finds.remove(&id);
-                return;
-            }
-        }
     }
 }

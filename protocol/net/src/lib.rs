@@ -30,6 +30,9 @@ mod peer;
 mod raw;
 mod redact;
 mod resolve;
+mod table;
+#[cfg(test)]
+mod tests;
 
 pub use config::NetConfig;
 pub use errors::{DialError, LaneError, PublishError, SendError, StartError};

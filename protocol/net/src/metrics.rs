@@ -69,6 +69,8 @@ metrics! {
     gossip_rejected: Counter,
     /// Gossip messages and discoveries dropped: the application does not keep up
     events_dropped: Counter,
+    /// Records of others not kept in the distributed hash table: no room, or not of our form
+    records_refused: Counter,
     /// Provider look-ups in the distributed hash table
     provider_lookups: Counter,
 }

@@ -319,6 +319,18 @@ impl Net {
         outbox.unwrap().try_send(frame).unwrap();
     }
 
+    /// Does something to the swarm, and waits until it is done.
+    #[cfg(test)]
+    pub(crate) async fn inspect<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&mut Swarm<Behaviour>) -> T + Send + 'static,
+    ) -> T {
+        let (reply, answer) = oneshot::channel();
+        let look = Box::new(move |swarm: &mut Swarm<Behaviour>| drop(reply.send(look(swarm))));
+        self.command(Command::Inspect(look)).await.unwrap();
+        answer.await.unwrap()
+    }
+
     async fn command(&self, command: Command) -> Option<()> {
         self.commands.send(command).await.ok()
     }

@@ -49,8 +49,11 @@ impl AsyncRead for RawStream {
 
 impl AsyncWrite for RawStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.or_closed(cx, polled)
+        // A write that only fills a buffer of a closed connection would be taken for sent.
+        if let Poll::Ready(closed) = self.or_closed(cx, Poll::Pending) {
+            return Poll::Ready(closed);
+        }
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

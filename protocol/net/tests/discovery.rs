@@ -110,6 +110,17 @@ async fn providers_are_found_and_reached_after_the_introducer_left() {
     assert_eq!((from, frame.as_slice()), (nodes[3].device(), &b"hello"[..]));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_announced_to_nobody_is_found_by_those_who_come_later() {
+    let provider = Peer::start(1, &[TCP]).await;
+    assert!(provider.net.provide([7; 32]).await);
+    let middle = Peer::start(2, &[TCP]).await;
+    provider.net.dial(middle.device(), middle.addrs()).await.unwrap();
+    let seeker = Peer::start(3, &[TCP]).await;
+    seeker.net.dial(middle.device(), middle.addrs()).await.unwrap();
+    assert_eq!(find(&seeker, [7; 32]).await.0, provider.device());
+}
+
 #[tokio::test]
 async fn nobody_provides_an_unknown_key() {
     let (a, _b) = support::pair((1, 2), TCP).await;
