@@ -176,7 +176,7 @@ fn sound(source: &[Frame], got: &[Frame], span: &std::ops::Range<i64>) -> Match 
     };
     let expected: Vec<&Frame> = source.iter().filter(|frame| inner.contains(&frame.pts)).collect();
     let got = got.iter().filter(|frame| (inner.start - 2..inner.end + 2).contains(&frame.pts)).count();
-    let equal = expected.iter().copied().filter(|frame| is_there(&frame)).count();
+    let equal = expected.iter().copied().filter(|frame| is_there(frame)).count();
     Match { expected: expected.len() as u64, got: got as u64, equal: equal as u64 }
 }
 
