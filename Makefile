@@ -41,7 +41,7 @@ test: build
 lint: setup
 	cargo fmt --all --check
 	cargo clippy $(ALL) --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc $(ALL) --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc $(ALL) --no-deps --document-private-items
 	.ci/architecture
 
 bench: setup

@@ -41,7 +41,7 @@ pub struct ChunkArgs {
     /// Write the plan that was used, with the boundaries found as anchors
     #[arg(long, value_name = "FILE")]
     write_plan: Option<PathBuf>,
-    /// Write each clean chunk as an object <cid>.ccf into this folder
+    /// Write each clean chunk as an object `CID.ccf` into this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print JSON lines
