@@ -120,14 +120,11 @@ struct NodeReach {
 impl NodeReach {
     async fn open(&self, recording: RecordingId, at: Option<Slot>, first_held: bool) -> Option<Opening> {
         let seed = self.seed.device()?;
-        let session = match self.seed.play(recording, at, first_held).await {
-            Ok(session) => session,
-            Err(error) => {
-                tracing::info!(%recording, %error, "playing without the seed");
-                return None;
-            }
-        };
+        let session = self.seed.play(recording, at, first_held).await;
+        // Those who were connected before the newest grant came have not seen it.
         self.peers.show_grants();
+        let session =
+            session.inspect_err(|error| tracing::info!(%recording, %error, "playing without the seed")).ok()?;
         let sources = match session.sources.verify(&seed) {
             Ok(plan) => SourcePlan::usable(&plan, self.net.device(), wall()).to_vec(),
             Err(error) => {

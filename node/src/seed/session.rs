@@ -187,7 +187,7 @@ impl SessionContext {
         }
         for id in self.library.take_stale_manifests() {
             match self.seed.get_manifest(id).await {
-                Ok(_) => {}
+                Ok(_) => self.renew_grant(id).await?,
                 Err(SeedError::Refused(reason)) => tracing::debug!(recording = %id, %reason, "no manifest"),
                 Err(error) => {
                     self.library.manifest_is_stale(id);
@@ -196,6 +196,29 @@ impl SessionContext {
             }
         }
         Ok(())
+    }
+
+    /// Asks for a new grant where the one that is here does not cover all there is to fetch, or lapses soon: when
+    /// the seed is gone, it is too late to ask. At the beginning of a recording it covers nothing.
+    async fn renew_grant(&self, id: RecordingId) -> Result<(), SeedError> {
+        let Some(seed) = self.seed.device() else { return Ok(()) };
+        let Some(manifest) = self.library.manifest(id) else { return Ok(()) };
+        let mut chunks = manifest.entries.iter().filter(|entry| entry.cid().is_some()).map(|entry| entry.slot);
+        let good = self.library.grant(id, &seed).is_some_and(|grant| {
+            let soon = wall().plus_millis(grant.expires.0.saturating_sub(grant.issued.0) / 4);
+            grant.expires > soon && chunks.all(|slot| grant.spans.iter().any(|span| span.contains(slot)))
+        });
+        if good {
+            return Ok(());
+        }
+        match self.seed.play(id, None, true).await {
+            Ok(_) => Ok(()),
+            Err(SeedError::Refused(reason)) => {
+                tracing::debug!(recording = %id, %reason, "no grant");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn capability(&self) -> Capability {
