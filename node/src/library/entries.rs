@@ -98,9 +98,13 @@ impl Library {
                     confirmed: entry.confirmed,
                 };
                 attempt = batch.put_chunk(cid, bytes, hashes, &note.encode());
-                if attempt.is_ok() && kind == NoteKind::Salvaged && fact.is_some() {
-                    // Others have it whole: our pieces may go where room is needed.
-                    batch.set_protection(cid, Protection::Acknowledged);
+                if attempt.is_ok() {
+                    // A chunk that was fetched before may go at any time, an own one not before the seed has it. Of
+                    // what others have whole our pieces may go where room is needed.
+                    let dispensable = kind == NoteKind::Salvaged && fact.is_some();
+                    let protection =
+                        if dispensable { Protection::Acknowledged } else { Protection::Unacknowledged };
+                    batch.set_protection(cid, protection);
                 }
             }
             match attempt.and_then(|()| batch.commit(Durability::Synced)) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aftercast_net::Net;
 use aftercast_protocol::duty::Capability;
+use aftercast_protocol::ids::RecordingId;
 use aftercast_protocol::wire::ctl::{CtlMsg, Refused};
 use tokio::time::{Instant, sleep, timeout};
 

@@ -2,17 +2,19 @@
 //! application.
 //!
 //! ```text
-//!   Net::send --> outbox (bounded) --> writer --> the oldest living control stream
-//!   control streams --> one reader each --> NetEvent::Ctl
+//!   Net::send --> outbox (bounded) --> writer --> the newest control stream the device spoke on
+//!   control streams --> one reader each --> NetEvent::Ctl      (before it speaks: the oldest)
 //!   arrived lanes ------------------------> NetEvent::Lane
 //! ```
 //!
 //! Frames are `u32` length (big endian) and so many bytes. On one connection they keep their order. When it dies the
 //! writer goes on with the next one; frames the dead one had taken may be lost, none is repeated.
+//! A device that was switched off says no farewell: its old connection looks alive until it times out, and only the
+//! new one is answered. So the writer follows the device to a newer connection that it speaks on, never back.
 //! Reader and writer never wait for each other: an application that waits in `send` while a peer does the same
 //! towards it would otherwise stop both for good.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -20,7 +22,7 @@ use aftercast_protocol::ids::DeviceId;
 use aftercast_protocol::limits::{MAX_CONNECTIONS_PER_DEVICE, MAX_CTL_FRAME_BYTES};
 use libp2p::swarm::ConnectionId;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::event::{NetEvent, PeerInfo};
@@ -82,15 +84,21 @@ impl PeerTask {
             return;
         }
         let (writers, taken) = mpsc::channel(MAX_CONNECTIONS_PER_DEVICE as usize);
+        let (spoke, heard) = watch::channel(0);
+        let writer = Writers { open: BTreeMap::new(), arrived: taken, heard };
         let mut sending = JoinSet::new();
-        sending.spawn(write_frames(self.outbox, taken, Arc::clone(&self.metrics)));
+        sending.spawn(write_frames(self.outbox, writer, Arc::clone(&self.metrics)));
         let mut receiving = JoinSet::new();
         receiving.spawn(pass_lanes(self.lanes, self.events.clone()));
         let mut next = Some(first);
+        let mut number = 0;
         while let Some(Control { connection, stream, .. }) = next {
+            number += 1;
             let (read, write) = tokio::io::split(stream);
             let reader = Reader {
                 from: self.device,
+                number,
+                spoke: spoke.clone(),
                 stream: BufReader::new(read),
                 events: self.events.clone(),
                 metrics: Arc::clone(&self.metrics),
@@ -101,7 +109,7 @@ impl PeerTask {
                 // No driver, no connection to close.
                 let _ = ended.send(connection).await;
             });
-            if writers.send(write).await.is_err() {
+            if writers.send((number, write)).await.is_err() {
                 break;
             }
             next = self.controls.recv().await;
@@ -123,6 +131,9 @@ async fn pass_lanes(mut lanes: mpsc::Receiver<Lane>, events: mpsc::Sender<NetEve
 
 struct Reader {
     from: DeviceId,
+    number: StreamNumber,
+    /// Newest stream that a frame came on.
+    spoke: watch::Sender<StreamNumber>,
     stream: BufReader<ReadHalf<RawStream>>,
     events: mpsc::Sender<NetEvent>,
     metrics: Arc<NetMetrics>,
@@ -134,6 +145,11 @@ impl Reader {
         loop {
             match self.frame().await {
                 Ok(frame) => {
+                    self.spoke.send_if_modified(|newest| {
+                        let newer = self.number > *newest;
+                        *newest = self.number.max(*newest);
+                        newer
+                    });
                     self.metrics.control_frames_in.inc();
                     self.metrics.control_bytes_in.inc_by(frame.len() as u64);
                     if self.events.send(NetEvent::Ctl { from: self.from, frame }).await.is_err() {
@@ -162,29 +178,58 @@ impl Reader {
 
 type Writer = WriteHalf<RawStream>;
 
-async fn write_frames(
-    mut outbox: mpsc::Receiver<Frame>,
-    mut writers: mpsc::Receiver<Writer>,
-    metrics: Arc<NetMetrics>,
-) {
-    let mut spare = VecDeque::new();
-    let Some(mut current) = writers.recv().await else { return };
+/// Control streams of a device count up from 1 in the order in which they came up here.
+type StreamNumber = u64;
+
+/// The writing halves of the control streams that may still live.
+struct Writers {
+    open: BTreeMap<StreamNumber, Writer>,
+    arrived: mpsc::Receiver<(StreamNumber, Writer)>,
+    heard: watch::Receiver<StreamNumber>,
+}
+
+impl Writers {
+    /// The stream to write on; waits for one where there is none. None once there will be no more.
+    async fn next(&mut self) -> Option<StreamNumber> {
+        while let Ok((number, writer)) = self.arrived.try_recv() {
+            self.open.insert(number, writer);
+        }
+        if self.open.is_empty() {
+            let (number, writer) = self.arrived.recv().await?;
+            self.open.insert(number, writer);
+        }
+        let heard = *self.heard.borrow_and_update();
+        let spoken_on = self.open.range(heard..).next().or_else(|| self.open.first_key_value());
+        spoken_on.map(|(number, _)| *number)
+    }
+}
+
+async fn write_frames(mut outbox: mpsc::Receiver<Frame>, mut writers: Writers, metrics: Arc<NetMetrics>) {
     while let Some(frame) = outbox.recv().await {
-        while let Err(error) = write_frame(&mut current, &frame, outbox.is_empty()).await {
-            tracing::debug!(%error, "control stream lost, trying the next");
-            while let Ok(writer) = writers.try_recv() {
-                spare.push_back(writer);
-            }
-            current = match spare.pop_front() {
-                Some(writer) => writer,
-                None => match writers.recv().await {
-                    Some(writer) => writer,
-                    None => return,
-                },
+        loop {
+            let Some(number) = writers.next().await else { return };
+            let Some(writer) = writers.open.get_mut(&number) else { return };
+            let written = tokio::select! {
+                biased;
+                written = write_frame(writer, &frame, outbox.is_empty()) => written,
+                // Part of the frame may be gone out there; nothing else may follow it.
+                () = heard_on_newer(&mut writers.heard, number) => {
+                    Err(io::Error::new(io::ErrorKind::TimedOut, "the device speaks on a newer one"))
+                }
             };
+            let Err(error) = written else { break };
+            tracing::debug!(%error, "control stream given up, trying the next");
+            writers.open.remove(&number);
         }
         metrics.control_frames_out.inc();
         metrics.control_bytes_out.inc_by(frame.0.len() as u64 - 4);
+    }
+}
+
+async fn heard_on_newer(heard: &mut watch::Receiver<StreamNumber>, than: StreamNumber) {
+    if heard.wait_for(|newest| *newest > than).await.is_err() {
+        // All readers are gone: the streams end by themselves.
+        std::future::pending::<()>().await;
     }
 }
 

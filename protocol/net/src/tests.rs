@@ -104,3 +104,26 @@ async fn control_goes_on_over_the_other_connection_when_the_first_closes() {
     a.disconnect(to_b);
     assert!(matches!(next(&mut b_events).await, NetEvent::Disconnected(_)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_starts_again_is_answered_where_it_speaks_though_its_old_connection_looks_alive() {
+    let (seed, mut seed_events) = start(2, &["/ip4/127.0.0.1/udp/0/quic-v1"]).await;
+    let (old, mut old_events) = start(1, &[]).await;
+    old.dial(seed.device(), seed.listen_addrs()).await.unwrap();
+    assert!(matches!(next(&mut seed_events).await, NetEvent::Connected(..)));
+    assert!(matches!(next(&mut old_events).await, NetEvent::Connected(..)));
+    old.send(seed.device(), b"first life".to_vec()).await.unwrap();
+    assert_eq!(frame(&mut seed_events).await, b"first life");
+    // As after a power cut: nobody closed the first connection.
+    let (new, mut new_events) = start(1, &[]).await;
+    new.dial(seed.device(), seed.listen_addrs()).await.unwrap();
+    assert!(matches!(next(&mut new_events).await, NetEvent::Connected(..)));
+    linked(&seed, new.device(), 2).await;
+    new.send(seed.device(), b"second life".to_vec()).await.unwrap();
+    assert_eq!(frame(&mut seed_events).await, b"second life");
+    for n in 0..50 {
+        seed.send(new.device(), vec![n]).await.unwrap();
+        assert_eq!(frame(&mut new_events).await, [n]);
+    }
+    assert!(old_events.try_recv().is_err(), "nothing went to the first life");
+}
