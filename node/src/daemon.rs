@@ -75,7 +75,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         tracing::warn!(%http_addr, "the HTTP interface is open to the network: whoever reaches it may delete recordings");
     }
 
-    let seed = SeedClient::new(net.clone(), Arc::clone(&library), enrolment);
+    let seed = SeedClient::new(net.clone(), Arc::clone(&library), enrolment, config.data_dir.clone());
     let peers = Peers::new(net.clone(), Arc::clone(&seed), Arc::clone(&library));
     let uplink = Uplink::start(config.uplink.clone(), &library, seed.device());
     let recorder = Recorder::new(Arc::clone(&library), config.inputs.clone(), seed.device());

@@ -101,14 +101,14 @@ impl Peers {
     /// # Errors
     /// Why not.
     pub fn may_have(&self, device: DeviceId, holding: &Holding, now: UnixMillis) -> Result<(), LaneRefusal> {
-        let certificate = self.seed.enrolment().and_then(|enrolment| enrolment.certificate.as_ref());
+        let certificate = self.seed.enrolment().and_then(|enrolment| enrolment.certificate);
         // The newest revocation that this device knows of is the epoch of its own certificate.
-        let epoch = certificate.map_or(0, |certificate| certificate.epoch);
+        let epoch = certificate.as_ref().map_or(0, |certificate| certificate.epoch);
         let known = self.lock();
         let grants = known.get(&device).map(|peer| peer.grants.as_slice()).unwrap_or_default();
         let mut why = LaneRefusal::NoGrant;
         for grant in grants {
-            let own = certificate.is_some_and(|certificate| certificate.subscriber == grant.subscriber);
+            let own = certificate.as_ref().is_some_and(|certificate| certificate.subscriber == grant.subscriber);
             if !holding.confirmed && !own {
                 continue;
             }
@@ -133,8 +133,10 @@ impl Peers {
     /// Whether a peer is another device of the own subscriber on the local network.
     #[must_use]
     pub fn is_home(&self, device: DeviceId) -> bool {
-        let Some(own) = self.seed.enrolment().and_then(|enrolment| enrolment.subscriber()) else { return false };
-        let shown = |peer: &Peer| peer.grants.iter().any(|grant| grant.subscriber == *own);
+        let Some(own) = self.seed.enrolment().and_then(|enrolment| enrolment.subscriber().cloned()) else {
+            return false;
+        };
+        let shown = |peer: &Peer| peer.grants.iter().any(|grant| grant.subscriber == own);
         let same = self.lock().get(&device).is_some_and(shown);
         same && self.net.peer_info(device).is_some_and(|info| info.lan)
     }

@@ -102,7 +102,7 @@ async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         .context("cannot start a thread")?;
     tokio::spawn(pull::work(net.clone(), store.clone(), pull_rx, desk_tx.clone()));
     let lanes = Lanes::new(store.clone(), access, clock, metrics);
-    tokio::spawn(pump(net.clone(), events, desk_tx, lanes, key.device()));
+    tokio::spawn(pump(net.clone(), events, desk_tx.clone(), lanes, key.device()));
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, pages).await {
             tracing::error!(%error, "status pages ended");
@@ -118,6 +118,10 @@ async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         result = stop_signal() => {
             result?;
             tracing::info!("stopping");
+            // The desk ends between two decisions, while its clock still runs. Gone already, it said so above.
+            if desk_tx.send(Input::Stop).await.is_ok() {
+                ended.recv().await.transpose().context("the database failed")?;
+            }
             tokio::task::spawn_blocking(move || store.sync()).await?.context("cannot sync the database")
         }
     }

@@ -102,8 +102,7 @@ impl Library {
                     // A chunk that was fetched before may go at any time, an own one not before the seed has it. Of
                     // what others have whole our pieces may go where room is needed.
                     let dispensable = kind == NoteKind::Salvaged && fact.is_some();
-                    let protection =
-                        if dispensable { Protection::Acknowledged } else { Protection::Unacknowledged };
+                    let protection = if dispensable { Protection::Acknowledged } else { Protection::Unacknowledged };
                     batch.set_protection(cid, protection);
                 }
             }

@@ -1,15 +1,18 @@
 //! Requests to the seed, and its messages.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aftercast_net::Net;
 use aftercast_protocol::duty::{Capability, DutyKind, RawDuty};
+use aftercast_protocol::grant::Certificate;
 use aftercast_protocol::ids::{ChannelId, DeviceId, RecordingId, Slot};
 use aftercast_protocol::limits::{MAX_ADDRS_PER_PEER, MAX_MANIFEST_PAGES};
 use aftercast_protocol::manifest::{Manifest, PageCollector};
+use aftercast_protocol::sign::Raw;
 use aftercast_protocol::time::UnixMillis;
 use aftercast_protocol::truth::{RawFact, VerifiedFact};
 use aftercast_protocol::wire::ctl::{
@@ -20,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::duties::DutyBook;
 use crate::clock::wall;
-use crate::identity::Enrolment;
+use crate::identity::{self, Enrolment};
 use crate::library::{Library, LibraryError, Recording, blocking};
 
 /// Longest wait for an answer. The slowest one transcodes a head on the request.
@@ -56,7 +59,11 @@ pub enum SeedError {
 pub struct SeedClient {
     net: Net,
     library: Arc<Library>,
-    enrolment: Option<Enrolment>,
+    seed: Option<DeviceId>,
+    /// Follows a certificate that the seed renews.
+    enrolment: Mutex<Option<Enrolment>>,
+    /// Where the enrolment is kept.
+    data_dir: PathBuf,
     next: AtomicU64,
     pending: Mutex<BTreeMap<u64, mpsc::Sender<CtlMsg>>>,
     /// Number of the connection that stands; none where none does.
@@ -83,13 +90,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl SeedClient {
-    /// A client that is not connected yet.
+    /// A client that is not connected yet. A renewed enrolment is kept in `data_dir`.
     #[must_use]
-    pub fn new(net: Net, library: Arc<Library>, enrolment: Option<Enrolment>) -> Arc<Self> {
+    pub fn new(net: Net, library: Arc<Library>, enrolment: Option<Enrolment>, data_dir: PathBuf) -> Arc<Self> {
         Arc::new(Self {
             net,
             library,
-            enrolment,
+            seed: enrolment.as_ref().map(|enrolment| enrolment.seed),
+            enrolment: Mutex::new(enrolment),
+            data_dir,
             next: AtomicU64::new(1),
             pending: Mutex::default(),
             online: watch::Sender::new(None),
@@ -99,16 +108,16 @@ impl SeedClient {
         })
     }
 
-    /// What is known of the seed.
+    /// What is known of the seed, and its word that this device belongs to a subscriber.
     #[must_use]
-    pub fn enrolment(&self) -> Option<&Enrolment> {
-        self.enrolment.as_ref()
+    pub fn enrolment(&self) -> Option<Enrolment> {
+        lock(&self.enrolment).clone()
     }
 
     /// The seed's key.
     #[must_use]
     pub fn device(&self) -> Option<DeviceId> {
-        self.enrolment.as_ref().map(|enrolment| enrolment.seed)
+        self.seed
     }
 
     /// Whether there is a connection.
@@ -180,8 +189,8 @@ impl SeedClient {
         }
     }
 
-    fn certificate(&self) -> Option<aftercast_protocol::sign::Raw<aftercast_protocol::grant::Certificate>> {
-        Some(self.enrolment.as_ref()?.certificate.as_ref()?.raw().clone())
+    fn certificate(&self) -> Option<Raw<Certificate>> {
+        Some(lock(&self.enrolment).as_ref()?.certificate.as_ref()?.raw().clone())
     }
 
     /// What this device may fetch, newest first, as far as a peer looks at it.
@@ -220,7 +229,7 @@ impl SeedClient {
         build: impl FnOnce(ReqId) -> CtlMsg,
         answers: usize,
     ) -> Result<(mpsc::Receiver<CtlMsg>, Waiting<'_>), SeedError> {
-        if self.enrolment.is_none() {
+        if self.seed.is_none() {
             return Err(SeedError::NoSeed);
         }
         if !self.is_online() {
@@ -402,6 +411,10 @@ impl SeedClient {
 
     /// Takes a message of the seed. Never waits for the network.
     pub(crate) fn handle(&self, msg: CtlMsg) {
+        if let CtlMsg::Enrolled { req: ReqId(0), certificate } = &msg {
+            self.renew_certificate(certificate);
+            return;
+        }
         if let Some(req) = msg.answers() {
             if let CtlMsg::Refused { req: ReqId(0), reason } = msg {
                 tracing::warn!(%reason, "the seed refuses this device");
@@ -434,6 +447,29 @@ impl SeedClient {
         };
         if let Err(error) = handled {
             tracing::error!(%error, "a message of the seed cannot be acted on");
+        }
+    }
+
+    /// Keeps a certificate that the seed renewed of itself, before the old one lapses.
+    fn renew_certificate(&self, raw: &Raw<Certificate>) {
+        let Some(seed) = self.seed else { return };
+        let renewed = {
+            let mut enrolment = lock(&self.enrolment);
+            let Some(known) = enrolment.as_mut() else { return };
+            match raw.verify(&seed) {
+                Ok(certificate) if certificate.device == self.net.device() => known.certificate = Some(certificate),
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "a certificate that the seed did not sign");
+                    return;
+                }
+            }
+            known.clone()
+        };
+        match blocking(|| identity::save_enrolment(&self.data_dir, &renewed)) {
+            Ok(()) => tracing::info!("the seed renewed this device's certificate"),
+            // It counts until the next start, and the seed offers it again with the next connection.
+            Err(error) => tracing::error!(%error, "a renewed certificate is not kept"),
         }
     }
 

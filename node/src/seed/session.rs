@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aftercast_net::Net;
 use aftercast_protocol::duty::Capability;
-use aftercast_protocol::ids::RecordingId;
+use aftercast_protocol::ids::{RecordingId, Slot};
 use aftercast_protocol::wire::ctl::{CtlMsg, Refused};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -27,6 +27,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const MANIFEST_RETRY: Duration = Duration::from_secs(1);
 /// How long it is asked for so often. Later, changes are learned with the next connection.
 const MANIFEST_PATIENCE_MILLIS: u64 = 10 * 60 * 1000;
+/// Chunks of a growing recording that its grant may lack: about a minute, which a player that lost its seed waits for.
+const LACKING_IN_GRANT: usize = 15;
 /// Changes that come in a burst are told together.
 const GATHER: Duration = Duration::from_millis(50);
 
@@ -46,7 +48,7 @@ pub struct SessionContext {
 
 /// Runs until dropped.
 pub async fn run(ctx: SessionContext) {
-    let Some(enrolment) = ctx.seed.enrolment().cloned() else {
+    let Some(enrolment) = ctx.seed.enrolment() else {
         tracing::warn!("this device is not enrolled with a seed; run: aftercast join CODE");
         return;
     };
@@ -204,10 +206,13 @@ impl SessionContext {
     async fn renew_grant(&self, id: RecordingId) -> Result<(), SeedError> {
         let Some(seed) = self.seed.device() else { return Ok(()) };
         let Some(manifest) = self.library.manifest(id) else { return Ok(()) };
-        let mut chunks = manifest.entries.iter().filter(|entry| entry.cid().is_some()).map(|entry| entry.slot);
+        let chunks = manifest.entries.iter().filter(|entry| entry.cid().is_some()).map(|entry| entry.slot);
+        // A recording that grows does not ask for every chunk anew.
+        let lacking = if manifest.complete { 0 } else { LACKING_IN_GRANT };
         let good = self.library.grant(id, &seed).is_some_and(|grant| {
             let soon = wall().plus_millis(grant.expires.0.saturating_sub(grant.issued.0) / 4);
-            grant.expires > soon && chunks.all(|slot| grant.spans.iter().any(|span| span.contains(slot)))
+            let covered = |slot: &Slot| grant.spans.iter().any(|span| span.contains(*slot));
+            grant.expires > soon && chunks.filter(|slot| !covered(slot)).count() <= lacking
         });
         if good {
             return Ok(());

@@ -257,7 +257,7 @@ pub enum CtlMsg {
     /// Seed: the device is enrolled.
     #[n(2)]
     Enrolled {
-        /// The request answered.
+        /// The request answered; 0 where the seed renews the certificate of its own accord.
         #[n(0)]
         req: ReqId,
         /// Its certificate.

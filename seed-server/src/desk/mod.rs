@@ -71,6 +71,8 @@ pub enum Input {
     Pull(PullEvent),
     /// A transcoding ended.
     Head(HeadDone),
+    /// The process is to end: nothing that comes after this is taken in.
+    Stop,
 }
 
 /// A playback that waits for its head.
@@ -98,6 +100,8 @@ pub struct Desk {
 
 /// How long the desk sleeps at most; every deadline that the decisions have is met exactly.
 const IDLE: Duration = Duration::from_secs(60);
+/// Inputs taken in between two looks at deadlines and status.
+const MAX_INPUTS_AT_ONCE: usize = 256;
 
 impl Desk {
     /// Takes up where the database left off.
@@ -147,7 +151,7 @@ impl Desk {
         Ok(desk)
     }
 
-    /// Works until all senders are gone.
+    /// Works until it is told to stop, or all senders are gone.
     ///
     /// # Errors
     /// When the database fails: the seed has to stop, since it could no longer keep its word.
@@ -155,19 +159,19 @@ impl Desk {
         self.publish_status();
         loop {
             let sleep = self.until_timeout();
-            tokio::select! {
-                input = inputs.recv() => match input {
-                    Some(input) => self.handle(input)?,
-                    None => return Ok(()),
-                },
-                () = tokio::time::sleep(sleep) => {}
-            }
+            let mut next = tokio::select! {
+                input = inputs.recv() => Some(input.unwrap_or(Input::Stop)),
+                () = tokio::time::sleep(sleep) => None,
+            };
             // What is waiting is taken in before the status is drawn again.
-            for _ in 0..256 {
-                match inputs.try_recv() {
-                    Ok(input) => self.handle(input)?,
-                    Err(_) => break,
+            let mut left = MAX_INPUTS_AT_ONCE;
+            while let Some(input) = next {
+                if matches!(input, Input::Stop) {
+                    return Ok(());
                 }
+                self.handle(input)?;
+                left -= 1;
+                next = if left > 0 { inputs.try_recv().ok() } else { None };
             }
             self.handle_timeout()?;
             self.publish_status();
@@ -184,7 +188,7 @@ impl Desk {
                     tracing::warn!(device = %from, %error, "control frame refused");
                 }
             },
-            Input::Net(_) => {}
+            Input::Net(_) | Input::Stop => {}
             Input::Pull(event) => self.handle_pull(event)?,
             Input::Head(done) => self.handle_head(done)?,
         }

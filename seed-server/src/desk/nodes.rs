@@ -44,6 +44,7 @@ impl Desk {
                 state.enrolled = Some(certificate.subscriber.clone());
                 self.nodes.insert(device, state);
                 self.handle_capability(device, hello.capability);
+                self.renew_certificate(&certificate);
             }
             Err(reason) => {
                 self.tools.metrics.refuse(reason);
@@ -64,6 +65,18 @@ impl Desk {
         let certificate = raw.verify(&self.tools.key.device()).map_err(|_| AccessDenied::Forged)?;
         certificate.admits(device, self.loaded.config.epoch, self.utc())?;
         Ok(certificate)
+    }
+
+    /// Gives a device a new certificate in the second half of the old one's life, unasked.
+    fn renew_certificate(&self, old: &Verified<Certificate>) {
+        let now = self.utc();
+        let left = old.expires.0.saturating_sub(now.0);
+        if left > old.expires.0.saturating_sub(old.issued.0) / 2 {
+            return;
+        }
+        let new = self.certify(old.device, old.subscriber.clone(), now);
+        self.tools.access.admit(old.device, old.subscriber.clone(), new.expires);
+        self.send(old.device, &CtlMsg::Enrolled { req: ReqId(0), certificate: new.raw().clone() });
     }
 
     /// The subscriber of a device that was admitted.

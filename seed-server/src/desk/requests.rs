@@ -105,7 +105,7 @@ impl Desk {
             self.send(device, &CtlMsg::Refused { req, reason: Refused::BadCode });
             return Ok(());
         };
-        let certificate = self.certify(&record, now);
+        let certificate = self.certify(device, record.subscriber.clone(), now);
         tracing::info!(%device, subscriber = %record.subscriber, "device enrolled");
         self.tools.access.admit(device, record.subscriber.clone(), certificate.expires);
         if let Some(node) = self.nodes.get_mut(&device) {
@@ -116,10 +116,10 @@ impl Desk {
         Ok(())
     }
 
-    fn certify(&self, record: &DeviceRecord, now: UnixMillis) -> Verified<Certificate> {
+    pub(super) fn certify(&self, device: DeviceId, subscriber: SubscriberId, now: UnixMillis) -> Verified<Certificate> {
         self.tools.key.sign(Certificate {
-            device: record.device,
-            subscriber: record.subscriber.clone(),
+            device,
+            subscriber,
             epoch: self.loaded.config.epoch,
             issued: now,
             expires: now.plus_millis(self.loaded.config.certificate_days.saturating_mul(DAY_MILLIS)),

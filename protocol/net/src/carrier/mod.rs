@@ -91,11 +91,12 @@ impl Carrier {
         self.links.get(device).map_or(&[], Vec::as_slice)
     }
 
-    /// Has a lane opened on the device's oldest direct connection; the answer goes to `reply`.
+    /// Has a lane opened on the device's newest direct connection, the one most likely to live; the answer goes to
+    /// `reply`.
     pub fn open_lane(&mut self, device: DeviceId, reply: LaneReply) {
         let usable = |link: &&Link| link.control && !link.relayed;
         let links = self.links(&device);
-        let Some(link) = links.iter().find(usable) else {
+        let Some(link) = links.iter().rev().find(usable) else {
             let relayed = links.iter().any(|link| link.control);
             let error = if relayed { LaneError::Relayed(device) } else { LaneError::NotConnected(device) };
             // A reply nobody waits for any more needs none.
