@@ -97,10 +97,19 @@ pub const MAX_UNIT_BYTES: usize = 8 * 1024 * 1024;
 
 /// Most bytes of one audio that wait for the video they belong to: a minute of the highest AAC and MPEG rates.
 pub const MAX_AUDIO_WAITING_BYTES: u64 = 4 * 1024 * 1024;
+/// Most frames of it: five minutes of AAC at 48 kHz.
+pub const MAX_AUDIO_WAITING_FRAMES: usize = 16 * 1024;
 
 /// Most chunks that wait for their audio. The wait ends 10 seconds of media time after a chunk at the latest; this
 /// bounds it where the interval is short.
 pub const MAX_CHUNKS_WAITING: usize = 128;
+/// Most video bytes in those chunks: two of the largest.
+pub const MAX_BYTES_WAITING: usize = 2 * MAX_CHUNK_BYTES;
+
+/// Most places remembered of one elementary stream (PES packets begun, holes) that no unit or frame has claimed yet. A
+/// unit of 8 MiB spans fewer in any stream that has units. Over it the oldest time is forgotten, and the newest holes
+/// become one.
+pub const MAX_STREAM_MARKS: usize = 4096;
 
 /// Control frames queued towards one device: 4 MiB at worst. Over it senders wait, or are told.
 pub const MAX_CTL_QUEUED_FRAMES: usize = 64;

@@ -8,7 +8,7 @@ use super::profile::Profile;
 use super::unit_index::UnitIndex;
 use super::writer::{MAX_AUDIO_UNIT_BYTES, UnitRef, unit_digest, write_refs};
 use crate::ids::{ChunkCid, ChunkIndex, TimelineId, UnitDigest};
-use crate::limits::MAX_AUDIO_WAITING_BYTES;
+use crate::limits::{MAX_AUDIO_WAITING_BYTES, MAX_AUDIO_WAITING_FRAMES};
 use crate::time::{MediaTime, Pts33, TICKS_PER_SECOND};
 use crate::ts::audio::{AudioFrame, AudioFrames};
 use crate::ts::video::HoleCause;
@@ -58,16 +58,15 @@ impl AudioQueue {
             self.queue.push_back(frame);
         }
         while let (Some(first), Some(last)) = (self.queue.front(), self.queue.back())
-            && last.at - first.at > MAX_AUDIO_WAITING_BYTES
+            && (last.at - first.at > MAX_AUDIO_WAITING_BYTES || self.queue.len() > MAX_AUDIO_WAITING_FRAMES)
         {
             self.queue.pop_front();
             if let Some(next) = self.queue.front_mut() {
                 next.gap = next.gap.max(Some(HoleCause::Loss));
             }
         }
-        if any {
-            self.frames.forget(self.queue.front().map_or(u64::MAX, |frame| frame.at));
-        }
+        // Also without frames, so that a stream of none cannot grow.
+        self.frames.forget(self.queue.front().map_or(u64::MAX, |frame| frame.at));
         any
     }
 

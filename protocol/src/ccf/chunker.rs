@@ -15,7 +15,7 @@ use super::chunk::{ChunkState, ChunkerEvent, Mark, MarkKind, WithheldReason};
 use super::cutter::{CutChunk, Cutter};
 use super::profile::{Anchor, AudioCodec, ChunkPlan, PlanError, Profile, ProgramSelect, check_interval};
 use super::roles;
-use crate::limits::MAX_CHUNKS_WAITING;
+use crate::limits::{MAX_BYTES_WAITING, MAX_CHUNKS_WAITING};
 use crate::time::{MediaTime, Pts33, TICKS_PER_SECOND, Ticks};
 use crate::ts::ReceptionCounters;
 use crate::ts::audio::{AudioFrames, Framing};
@@ -375,7 +375,8 @@ impl Core {
     fn emit(&mut self, ended: bool, counters: &mut ReceptionCounters) {
         while let Some(chunk) = self.waiting.front() {
             let passed = self.video.passed;
-            let force = ended || self.waiting.len() > MAX_CHUNKS_WAITING;
+            let bytes: usize = self.waiting.iter().map(|chunk| chunk.bytes).sum();
+            let force = ended || self.waiting.len() > MAX_CHUNKS_WAITING || bytes > MAX_BYTES_WAITING;
             self.audio.iter_mut().for_each(|input| input.queue.follow_clock(chunk, passed));
             let ready = self.audio.iter().all(|input| input.queue.is_ready(chunk, passed));
             if !ready && !force {

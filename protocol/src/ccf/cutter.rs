@@ -55,6 +55,8 @@ pub(super) struct CutChunk {
     pub end: MediaTime,
     pub end_uncertain: Option<HoleCause>,
     pub units: Vec<CutUnit>,
+    /// Elementary bytes of its units.
+    pub bytes: usize,
     /// Received time less canonical time.
     pub shift: i64,
     /// It begins, or ends, where the clock changed without a hole.
@@ -101,6 +103,18 @@ struct Run {
     from_boundary: bool,
 }
 
+/// The unit before.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    /// Newest DTS that was received. A guessed one is none to judge the next by: too late a guess would make the next
+    /// step a backward one.
+    received: MediaTime,
+    /// Where the unit stands: there, or where it was guessed to be.
+    stands: MediaTime,
+    /// Its end was whole.
+    whole: bool,
+}
+
 /// Cuts video units into chunks.
 #[derive(Debug)]
 pub(super) struct Cutter {
@@ -117,9 +131,10 @@ pub(super) struct Cutter {
     open: Option<Open>,
     target: MediaTime,
     run: Run,
-    /// Last unit: received DTS, and whether its end was whole.
-    last: Option<(MediaTime, bool)>,
+    last: Option<Last>,
     steps: VecDeque<i64>,
+    /// A recent step over a hole, and for how many steps more it is remembered.
+    missed: Option<(i64, usize)>,
     why_broken: HoleCause,
     /// The next unit is the first after a clock change without a hole.
     clock_changed: bool,
@@ -146,6 +161,7 @@ impl Cutter {
             run: Run::default(),
             last: None,
             steps: VecDeque::new(),
+            missed: None,
             why_broken: HoleCause::Edge,
             clock_changed: false,
             held: None,
@@ -213,23 +229,18 @@ impl Cutter {
     /// Takes the next unit in decode order.
     pub(super) fn push(&mut self, mut unit: VideoUnit) {
         let Some((received_pts, received_dts)) = self.unwrap(&mut unit) else { return };
-        let step = self.last.map_or(0, |(last, _)| received_dts.0 - last.0);
-        let follows = unit.after_hole.is_none() && !unit.headless && self.last.is_some_and(|(_, whole)| whole);
+        let step = self.last.map_or(0, |last| received_dts.0 - last.received.0);
+        let follows = unit.after_hole.is_none() && !unit.headless && self.last.is_some_and(|last| last.whole);
         if step < 0 || (step > CLOCK_STEP && follows) {
             self.change_clock(follows);
         } else if follows {
-            if self.is_missing_frames(step) {
-                unit.after_hole = Some(HoleCause::Loss);
-                if let Some(last) = self.open.as_mut().and_then(|open| open.units.last_mut()) {
-                    last.dirty = last.dirty.max(Some(HoleCause::Loss));
-                }
-            }
-            if self.steps.len() == STEPS {
-                self.steps.pop_front();
-            }
-            self.steps.push_back(step);
+            self.follow_rate(step, &mut unit);
         }
-        self.last = Some((received_dts, unit.dirty.is_none()));
+        self.last = Some(Last {
+            received: self.last.filter(|_| unit.headless).map_or(received_dts, |last| last.received),
+            stands: received_dts,
+            whole: unit.dirty.is_none() && !unit.headless,
+        });
         let digest = unit_digest(&unit.data);
         let pts = MediaTime(received_pts.0 - self.shift);
         if !self.identified {
@@ -260,27 +271,45 @@ impl Cutter {
 
     /// Times of a unit, unwrapped. A unit without times of its own is damaged, and stands a frame after the one before.
     fn unwrap(&self, unit: &mut VideoUnit) -> Option<(MediaTime, MediaTime)> {
-        let last = self.last.map(|(dts, _)| dts);
         match unit.times.pts.filter(|_| !unit.headless) {
             Some(pts) => {
                 let dts33 = unit.times.dts.unwrap_or(pts);
-                let dts = last.map_or(MediaTime(dts33.0 as i64), |last| dts33.unwrap_near(last));
+                let dts = self.last.map_or(MediaTime(dts33.0 as i64), |last| dts33.unwrap_near(last.received));
                 Some((pts.unwrap_near(dts), dts))
             }
             None => {
                 unit.dirty = unit.dirty.or(Some(HoleCause::Loss));
                 unit.headless = true;
                 unit.rap = false;
-                let dts = last? + Ticks(self.steps.back().copied().unwrap_or(0));
+                let dts = self.last?.stands + Ticks(self.steps.back().copied().unwrap_or(0));
                 Some((dts, dts))
             }
         }
     }
 
     /// A step of 1.5 frames and more: frames are missing though no counter says so (CCF 14). Streams of changing frame
-    /// duration are given the longest of their recent steps.
-    fn is_missing_frames(&self, step: i64) -> bool {
-        self.steps.iter().max().is_some_and(|&longest| longest > 0 && 2 * step >= 3 * longest)
+    /// duration are given the longest of their recent steps. A step over a hole is none of those, unless it comes twice
+    /// (a slower rate, or pulldown that begins).
+    fn follow_rate(&mut self, step: i64, unit: &mut VideoUnit) {
+        let missing = self.steps.iter().max().is_some_and(|&longest| longest > 0 && 2 * step >= 3 * longest);
+        if missing {
+            unit.after_hole = Some(HoleCause::Loss);
+            if let Some(last) = self.open.as_mut().and_then(|open| open.units.last_mut()) {
+                last.dirty = last.dirty.max(Some(HoleCause::Loss));
+            }
+        }
+        let recurs = self.missed.is_some_and(|(missed, _)| step <= missed + 1);
+        self.missed = match self.missed {
+            _ if missing && !recurs => Some((step, STEPS)),
+            Some((missed, left)) if !missing && left > 1 => Some((missed, left - 1)),
+            _ => None,
+        };
+        if !missing || recurs {
+            if self.steps.len() == STEPS {
+                self.steps.pop_front();
+            }
+            self.steps.push_back(step);
+        }
     }
 
     /// Begins a new timeline. With continuous counters the change is a boundary itself (CCF 9, 12).
@@ -299,6 +328,7 @@ impl Cutter {
         self.why_broken = HoleCause::Loss;
         self.clock_changed = certain;
         self.steps.clear();
+        self.missed = None;
     }
 
     /// Finds out which timeline of the plan this is, by one anchor whose time matches too.
@@ -468,6 +498,7 @@ impl Cutter {
             opens_clock: open.opens_clock,
             ends_clock,
             cut_at: 0,
+            bytes: open.bytes.min(MAX_CHUNK_BYTES),
             units: open.units,
             shift: self.shift,
             seen: open.seen,
@@ -482,5 +513,46 @@ impl Cutter {
     fn index(&self, boundary: Boundary) -> ChunkIndex {
         let wrap = boundary.wrap.saturating_add(self.wrap_base).max(0);
         ChunkIndex(wrap.saturating_mul(self.cells()).saturating_add(boundary.cell) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ts::pes::PesTimes;
+
+    fn unit(dts: Option<u64>) -> VideoUnit {
+        let times = PesTimes { pts: dts.map(Pts33), dts: None };
+        VideoUnit { times, data: vec![1], rap: false, dirty: None, headless: false, after_hole: None }
+    }
+
+    /// Which units, by number, are taken to follow a hole, and on how many timelines they lie.
+    fn holes(times: impl IntoIterator<Item = Option<u64>>) -> (Vec<usize>, u32) {
+        let mut cutter = Cutter::new(Ticks(MAX_INTERVAL.0), &[]);
+        times.into_iter().for_each(|time| cutter.push(unit(time)));
+        cutter.finish();
+        let units: Vec<_> = std::iter::from_fn(|| cutter.poll()).flat_map(|chunk| chunk.units).collect();
+        let after_hole = units.iter().enumerate().filter(|(_, unit)| unit.after_hole.is_some()).map(|(at, _)| at);
+        (after_hole.collect(), cutter.epoch + 1)
+    }
+
+    #[test]
+    fn a_silent_loss_does_not_hide_the_next_smaller_one() {
+        let times = (0..30).filter(|n| !(10..14).contains(n) && *n != 17).map(|n| Some(n * 3600));
+        assert_eq!(holes(times).0, [10, 13]);
+    }
+
+    #[test]
+    fn a_slower_rate_and_pulldown_are_learnt() {
+        let slower = (0..10).map(|n| n * 1800).chain((10..40).map(|n| 16_200 + (n - 9) * 3600)).map(Some);
+        assert_eq!(holes(slower).0, [10, 11]);
+        let pulldown = (0..10).map(|n| n * 3003).chain((0..30).map(|n| 27_027 + 3003 + n / 2 * 7508 + n % 2 * 4505));
+        assert_eq!(holes(pulldown.map(Some)).0, [11, 13]);
+    }
+
+    #[test]
+    fn a_unit_without_times_after_a_long_step_does_not_turn_the_clock_back() {
+        let times = [0, 3600, 7200, 14_400, 21_600].map(Some).into_iter().chain([None, Some(25_200), Some(28_800)]);
+        assert_eq!(holes(times).1, 1);
     }
 }

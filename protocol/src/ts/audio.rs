@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use super::video::HoleCause;
 use super::{adts, mpeg_audio};
+use crate::limits::MAX_STREAM_MARKS;
 use crate::time::{MediaTime, Pts33, TICKS_PER_SECOND};
 
 /// What a frame's header says.
@@ -149,6 +150,9 @@ impl AudioFrames {
     pub fn pes_start(&mut self, pts: Option<Pts33>) {
         if let Some(pts) = pts {
             self.packets.push_back((self.buf.end(), pts));
+            if self.packets.len() > MAX_STREAM_MARKS {
+                self.packets.pop_front();
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use super::avc::{ParameterSets, SLICE_HEAD_BYTES, SliceHead, sei_is_recovery_point};
 use super::pes::PesTimes;
-use crate::limits::MAX_UNIT_BYTES;
+use crate::limits::{MAX_STREAM_MARKS, MAX_UNIT_BYTES};
 
 /// The access unit delimiter that opens every unit.
 const DELIMITER: [u8; 6] = [0, 0, 0, 1, 9, 0xF0];
@@ -135,12 +135,15 @@ impl AvcUnits {
     /// Bytes are missing here; `at_pes_start` where a PES packet begins with the next byte.
     pub fn hole(&mut self, at_pes_start: bool, cause: HoleCause) {
         let hole = Hole { at: self.received, at_pes_start, cause };
+        let full = self.holes.len() >= MAX_STREAM_MARKS;
         match self.holes.back_mut() {
             // One position is judged once, by the worst that happened there.
             Some(last) if last.at == hole.at => {
                 last.at_pes_start &= at_pes_start;
                 last.cause = last.cause.max(cause);
             }
+            // All of them lie in the unit in progress and its successor; the first few damage it, the newest the other.
+            Some(last) if full => *last = hole,
             _ => self.holes.push_back(hole),
         }
     }
@@ -150,6 +153,9 @@ impl AvcUnits {
         match self.packets.back_mut() {
             Some(last) if last.0 == self.received => last.1 = times,
             _ => self.packets.push_back((self.received, times)),
+        }
+        if self.packets.len() > MAX_STREAM_MARKS {
+            self.packets.pop_front();
         }
     }
 
