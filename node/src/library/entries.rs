@@ -31,6 +31,10 @@ pub enum Recorded {
     NoRoom,
 }
 
+/// How long after a chunk's end a device that was not ordered to witness waits for the seed's decision, in milliseconds:
+/// longer than the seed takes where its witnesses answer.
+pub const REPORT_ANYWAY_MILLIS: u64 = 8_000;
+
 /// Key of an entry: the channel's name, a zero byte, and the entry's number.
 pub(super) fn key(channel: &ChannelId, seq: u64) -> Vec<u8> {
     [channel.as_str().as_bytes(), &[0], &seq.to_be_bytes()].concat()
@@ -159,21 +163,37 @@ impl Library {
     }
 
     /// The next reports for the seed, with what to pass to [`Library::reported`] once it has them.
+    ///
+    /// A device that was ordered to witness a channel reports each chunk. Others hold theirs against what the seed
+    /// publishes: an equal one goes into their have-map, another one is an objection. Only where nothing is published
+    /// for [`REPORT_ANYWAY_MILLIS`] they report as well, since the witnesses may be gone.
     #[must_use]
-    pub fn take_reports(&self) -> (Vec<Report>, Vec<(ChannelId, u64)>) {
+    pub fn take_reports(
+        &self,
+        now: UnixMillis,
+        witnesses: impl Fn(&ChannelId) -> bool,
+    ) -> (Vec<Report>, Vec<(ChannelId, u64)>) {
         let mut state = self.state();
+        let State { to_report, channels, objections, .. } = &mut *state;
         let mut reports: Vec<Report> = Vec::new();
         let mut taken = Vec::new();
-        while reports.len() < MAX_CTL_LIST
-            && let Some((channel, seq)) = state.to_report.pop_first()
-        {
-            if let Some(entry) = state.channels.get(&channel).and_then(|known| known.entries.get(&seq)) {
-                reports.push(entry.report(&channel, Standing::Witness));
-                taken.push((channel, seq));
+        to_report.retain(|(channel, seq)| {
+            if taken.len() >= MAX_CTL_LIST {
+                return true;
             }
-        }
+            let Some(known) = channels.get(channel) else { return false };
+            let Some(entry) = known.entries.get(seq) else { return false };
+            let decided = known.facts.at(entry.pts).is_some();
+            if witnesses(channel) || (!decided && entry.report_anyway_at() <= now) {
+                reports.push(entry.report(channel, Standing::Witness));
+            } else if !decided {
+                return true;
+            }
+            taken.push((channel.clone(), *seq));
+            false
+        });
         while reports.len() < MAX_CTL_LIST
-            && let Some(objection) = state.objections.pop_front()
+            && let Some(objection) = objections.pop_front()
         {
             reports.push(objection);
         }
@@ -261,6 +281,14 @@ impl Library {
             self.touch();
         }
         Ok(())
+    }
+}
+
+impl LocalEntry {
+    /// When it is reported also by a device that was not asked.
+    fn report_anyway_at(&self) -> UnixMillis {
+        let lasts = u64::try_from(self.duration.as_millis()).unwrap_or_default();
+        self.utc.plus_millis(lasts.saturating_add(REPORT_ANYWAY_MILLIS))
     }
 }
 

@@ -25,7 +25,7 @@ use aftercast_store::{Durability, Pair, PutError, ReadError, Store, Table};
 use minicbor::{Decode, Encode};
 use tokio::sync::watch;
 
-pub use entries::{NewChunk, Recorded};
+pub use entries::{NewChunk, REPORT_ANYWAY_MILLIS, Recorded};
 pub use facts::FactsWanted;
 pub use holdings::{HaveChange, Holding};
 pub use recordings::{RecordingCounts, RecordingState};

@@ -70,6 +70,8 @@ pub struct SeedClient {
     online: watch::Sender<Option<u64>>,
     refused: Mutex<Option<Refused>>,
     duties: Mutex<DutyBook>,
+    /// Channels that this device was ordered to witness, until when.
+    witnessing: Mutex<BTreeMap<ChannelId, UnixMillis>>,
     channels: Mutex<Vec<ChannelInfo>>,
 }
 
@@ -104,6 +106,7 @@ impl SeedClient {
             online: watch::Sender::new(None),
             refused: Mutex::default(),
             duties: Mutex::default(),
+            witnessing: Mutex::default(),
             channels: Mutex::default(),
         })
     }
@@ -142,6 +145,12 @@ impl SeedClient {
     #[must_use]
     pub fn duties(&self) -> DutyBook {
         lock(&self.duties).clone()
+    }
+
+    /// Whether this device is to report what it receives of a channel, as one of those who decide on it.
+    #[must_use]
+    pub fn witnesses(&self, channel: &ChannelId) -> bool {
+        lock(&self.witnessing).get(channel).is_some_and(|until| *until > wall())
     }
 
     /// Ends orders whose time is over; their chunks are kept no longer for their sake.
@@ -522,7 +531,17 @@ impl SeedClient {
             }
         };
         tracing::debug!(kind = ?duty.kind, channel = %duty.channel, slot = %duty.slot, "ordered");
-        let (Some(cid), DutyKind::Upload | DutyKind::Keep) = (duty.cid, duty.kind) else { return Ok(()) };
+        if duty.kind == DutyKind::Witness {
+            // Only of channels that the seed signs orders for, of which there are few.
+            let mut witnessing = lock(&self.witnessing);
+            witnessing.retain(|_, until| *until > now);
+            let until = witnessing.entry(duty.channel.clone()).or_insert(duty.deadline);
+            *until = duty.deadline.max(*until);
+            drop(witnessing);
+            self.library.touch();
+            return Ok(());
+        }
+        let Some(cid) = duty.cid else { return Ok(()) };
         let Some(info) = self.library.store().chunk(cid)? else {
             tracing::debug!(%cid, "ordered a chunk that is not here; the seed finds another source");
             return Ok(());

@@ -160,8 +160,9 @@ impl SessionContext {
     /// proves that the reports arrived.
     async fn report(&self) -> Result<(), SeedError> {
         loop {
-            let (reports, taken) = self.library.take_reports();
+            let (reports, taken) = self.library.take_reports(wall(), |channel| self.seed.witnesses(channel));
             if reports.is_empty() {
+                blocking(|| self.library.reported(&taken))?;
                 return Ok(());
             }
             tracing::debug!(count = reports.len(), "reporting");

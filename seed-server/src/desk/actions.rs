@@ -2,7 +2,7 @@
 
 use aftercast_protocol::duty::{Duty, DutyAction, DutyKind, FailReason};
 use aftercast_protocol::ids::{ChannelId, ChunkCid, DeviceId, Slot};
-use aftercast_protocol::limits::{MAX_CTL_LIST, MAX_DIRECT_FACTS};
+use aftercast_protocol::limits::{MAX_CTL_LIST, MAX_DIRECT_FACTS, WITNESS_EPOCH_CHUNKS};
 use aftercast_protocol::time::{Mono, UnixMillis};
 use aftercast_protocol::truth::{Claim, Class, Decision, Fact, RawFact, TruthAction};
 use aftercast_protocol::wire::ctl::CtlMsg;
@@ -12,9 +12,6 @@ use super::Desk;
 use crate::heads::{HeadDone, HeadJob, Purpose};
 use crate::ledger::{LedgerError, SlotRecord, SlotState};
 use crate::pull::{PullEvent, PullJob, PullOutcome};
-
-/// How long an order to witness holds, in milliseconds: the epoch it is for, and a late start of it.
-const WITNESS_ORDER_MILLIS: u64 = 300_000;
 
 impl Desk {
     /// Drains every decision that is due.
@@ -145,16 +142,13 @@ impl Desk {
 
     fn order_witnesses(&self, id: &ChannelId, slot: Slot, devices: &[DeviceId]) {
         let now = self.utc();
+        let Some(channel) = self.channels.get(id) else { return };
+        // Two epochs: the one it is for, and as much for an order that was given early in the one before.
+        let interval = u64::try_from(channel.setup.interval.as_millis()).unwrap_or_default();
+        let deadline = now.plus_millis(interval.saturating_mul(2 * WITNESS_EPOCH_CHUNKS));
         for &device in devices {
-            let duty = Duty {
-                device,
-                channel: id.clone(),
-                slot,
-                kind: DutyKind::Witness,
-                cid: None,
-                deadline: now.plus_millis(WITNESS_ORDER_MILLIS),
-                issued: now,
-            };
+            let duty =
+                Duty { device, channel: id.clone(), slot, kind: DutyKind::Witness, cid: None, deadline, issued: now };
             self.send(device, &CtlMsg::Duties { duties: vec![self.tools.key.sign(duty).raw().clone()] });
         }
     }

@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 
 use aftercast_tests::broadcast::BroadcastSpec;
-use aftercast_tests::demo::{DemoOptions, Shown, Teller, run};
+use aftercast_tests::demo::{DemoOptions, Group, Shown, Teller, run};
+use aftercast_tests::processes::end_all;
 use anyhow::Context;
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Records one broadcast in five homes, plays it in two, and says what happened.
 #[derive(Parser)]
@@ -30,9 +33,24 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match show(Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    let arguments = Arguments::parse();
+    let (keep, ended) = (arguments.keep, Arc::new(OnceLock::new()));
+    if let Err(error) = end_on_signals(Arc::clone(&ended)) {
+        eprintln!("aftercast-demo: cannot listen for signals: {error}");
+        return ExitCode::FAILURE;
+    }
+    match show(arguments) {
+        Ok((holds, _group)) => {
+            let code = u8::from(!holds);
+            let _ = ended.set(code); // only set here
+            if keep {
+                // Ends with a signal.
+                loop {
+                    std::thread::park();
+                }
+            }
+            ExitCode::from(code)
+        }
         Err(error) => {
             eprintln!("aftercast-demo: {error:#}");
             ExitCode::FAILURE
@@ -40,7 +58,30 @@ fn main() -> ExitCode {
     }
 }
 
-fn show(arguments: Arguments) -> anyhow::Result<bool> {
+/// Ends the daemons with this process, also where no handle is dropped. The exit code is the demo's, once it is over.
+fn end_on_signals(ended: Arc<OnceLock<u8>>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut signals = runtime.block_on(async {
+        let kinds = [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15), (SignalKind::hangup(), 1)];
+        kinds.into_iter().map(|(kind, n)| Ok((signal(kind)?, n))).collect::<std::io::Result<Vec<_>>>()
+    })?;
+    std::thread::spawn(move || {
+        let number = runtime.block_on(async {
+            let first = signals.iter_mut().map(|(signal, number)| {
+                Box::pin(async move {
+                    signal.recv().await;
+                    *number
+                })
+            });
+            futures::future::select_all(first).await.0
+        });
+        end_all();
+        std::process::exit(ended.get().map_or(128 + number, |code| i32::from(*code)));
+    });
+    Ok(())
+}
+
+fn show(arguments: Arguments) -> anyhow::Result<(bool, Group)> {
     std::fs::create_dir_all(&arguments.out).with_context(|| arguments.out.display().to_string())?;
     let options = DemoOptions {
         input: arguments.input,
@@ -70,21 +111,8 @@ fn show(arguments: Arguments) -> anyhow::Result<bool> {
     if arguments.keep {
         println!("\nWatch it: open this in VLC (Media > Open Network Stream), mpv or Safari; Ctrl-C ends everything:");
         println!("  {}", member.node.playlist(&member.recording)?);
-        wait_for_the_end()?;
     } else {
         println!("\nTo watch it yourself, in VLC for instance: make demo KEEP=1");
     }
-    Ok(summary.passed)
-}
-
-fn wait_for_the_end() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            result = tokio::signal::ctrl_c() => result,
-            _ = terminate.recv() => Ok(()),
-        }
-    })?;
-    Ok(())
+    Ok((summary.passed, group))
 }

@@ -1,10 +1,12 @@
 //! One daemon: started, waited for, ended.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -42,6 +44,27 @@ pub struct Daemon {
     log: PathBuf,
 }
 
+/// Process ids of the daemons that run, for an end in which no handle is dropped.
+static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+fn running() -> MutexGuard<'static, BTreeSet<u32>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tells every daemon that this process started and that still runs to end. For signal handlers: elsewhere a daemon
+/// ends with its handle.
+pub fn end_all() {
+    for pid in std::mem::take(&mut *running()) {
+        // A failure means that it has just ended.
+        let _ = tell(pid, "TERM");
+    }
+}
+
+/// The standard library knows no other signal than the one that kills.
+fn tell(pid: u32, signal: &str) -> bool {
+    Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status().is_ok_and(|status| status.success())
+}
+
 impl Daemon {
     /// Starts a daemon and waits until it is ready. What it logs is added to `log`.
     ///
@@ -51,6 +74,7 @@ impl Daemon {
         let to = File::options().create(true).append(true).open(log).with_context(|| log.display().to_string())?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(to);
         let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+        running().insert(child.id());
         let stdout = child.stdout.take().context("no standard output")?;
         let (said, heard) = channel();
         // Reads on to the end, so that the daemon never waits for us.
@@ -68,8 +92,7 @@ impl Daemon {
         match ready {
             Ok(ready) => Ok(Self { name: name.to_owned(), child, ready, log: log.to_owned() }),
             Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
+                end(&mut child);
                 Err(error.context(format!("last words in {}: {}", log.display(), last_words(log))))
             }
         }
@@ -92,9 +115,7 @@ impl Daemon {
     /// # Errors
     /// It did not end in time (it is killed then), or ended with an error.
     pub fn terminate(mut self) -> anyhow::Result<()> {
-        // The standard library knows no other signal than the one that kills.
-        let told = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status();
-        if !told.is_ok_and(|status| status.success()) {
+        if !tell(self.child.id(), "TERM") {
             bail!("{} could not be told to end", self.name);
         }
         let status = self.wait()?;
@@ -110,7 +131,7 @@ impl Daemon {
         // A watchdog instead of a loop that looks now and then.
         let watchdog = std::thread::spawn(move || {
             if heard.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-                let _ = Command::new("sh").args(["-c", &format!("kill -KILL {pid}")]).status();
+                tell(pid, "KILL");
             }
         });
         let status = self.child.wait();
@@ -120,9 +141,8 @@ impl Daemon {
     }
 
     /// Ends it as a power cut would.
-    pub fn kill(mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    pub fn kill(self) {
+        drop(self);
     }
 
     /// The URL of a path of its HTTP interface.
@@ -182,9 +202,15 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end(&mut self.child);
     }
+}
+
+/// Kills a process that may have ended already.
+fn end(child: &mut Child) {
+    running().remove(&child.id());
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 fn last_words(log: &Path) -> String {
