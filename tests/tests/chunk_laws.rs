@@ -9,18 +9,18 @@ use aftercast_protocol::ccf::{Anchor, Chunk, ChunkPlan, ChunkState, Chunker, Chu
 use aftercast_protocol::ids::{ChunkCid, TimelineId};
 use aftercast_protocol::time::Ticks;
 use aftercast_tests::broadcast::{AudioCodec, BroadcastSpec, generate};
-use aftercast_tests::impair::{DamageLog, Recipe, impair};
+use aftercast_tests::impair::{Evidence, Recipe, Span, impair};
 
 const TMP: &str = env!("CARGO_TARGET_TMPDIR");
 const INTERVAL: Ticks = Ticks(43_200);
-/// What a loss may touch beyond its own PES packet: the audio frames that prove a boundary, two packets of them.
-const SLACK: u64 = 27_000;
 
 struct Source {
+    interval: Ticks,
     name: &'static str,
     path: PathBuf,
     bytes: Vec<u8>,
     plan: ChunkPlan,
+    evidence: Evidence,
     /// Clean chunks of the whole source, by index.
     reference: BTreeMap<u64, Chunk>,
 }
@@ -29,20 +29,24 @@ fn sources() -> Vec<Source> {
     let small = BroadcastSpec::small(8);
     let mp2 = BroadcastSpec { audio: AudioCodec::Mp2, languages: vec!["eng".into(), "deu".into()], ..small.clone() };
     let cd_rate = BroadcastSpec { audio: AudioCodec::Mp2, sample_rate: 44_100, b_frames: 0, ..small.clone() };
-    [("aac", small), ("two mp2", mp2), ("mp2 at 44.1 kHz", cd_rate)].map(|(name, spec)| source(name, &spec)).into()
+    // Chunks of two picture groups: the boundary's group is another than the chunk's first.
+    let long = source("aac in long chunks", &BroadcastSpec::small(16), Ticks(90_000));
+    let short = [("aac", small), ("two mp2", mp2), ("mp2 at 44.1 kHz", cd_rate)];
+    short.map(|(name, spec)| source(name, &spec, INTERVAL)).into_iter().chain([long]).collect()
 }
 
-fn source(name: &'static str, spec: &BroadcastSpec) -> Source {
+fn source(name: &'static str, spec: &BroadcastSpec, interval: Ticks) -> Source {
     let path = generate(spec, Path::new(TMP)).expect("a programme");
     let bytes = std::fs::read(&path).expect("reads it");
-    let mut chunker = Chunker::discover(INTERVAL, ProgramSelect::First).expect("a legal interval");
+    let mut chunker = Chunker::discover(interval, ProgramSelect::First).expect("a legal interval");
     let reference = clean(run(&mut chunker, &bytes));
     assert!(reference.len() >= 12, "{name} gives {} chunks", reference.len());
     let anchor =
         |chunk: &Chunk| Anchor { timeline: TimelineId(0), index: chunk.index, pts: chunk.pts, digest: chunk.opening };
     let anchors = reference.values().map(anchor).collect();
     let plan = ChunkPlan { anchors, ..chunker.plan().expect("discovered").clone() };
-    Source { name, path, bytes, plan, reference }
+    let evidence = Evidence::of(&bytes).expect("a programme with key pictures");
+    Source { interval, name, path, bytes, plan, evidence, reference }
 }
 
 fn run(chunker: &mut Chunker, bytes: &[u8]) -> Vec<Chunk> {
@@ -78,15 +82,8 @@ fn cid(chunk: &Chunk) -> Option<ChunkCid> {
     }
 }
 
-/// Whether a chunk may be missing: harmed, or cut off by where the reception begins or ends.
-fn is_excused(source: &Source, log: &DamageLog, chunk: &Chunk) -> bool {
-    let (pts, duration) = (chunk.pts.0, chunk.duration.0 as u64);
-    let first = source.reference.keys().next() == Some(&chunk.index.0);
-    let last = source.reference.keys().next_back() == Some(&chunk.index.0);
-    let before_start = log.start.as_ref().and_then(|start| start.pts).is_some_and(|at| pts < at + 2 * SLACK);
-    // Pictures are sent before they are shown, sound later: a second on either side of where the tuner stopped.
-    let after_end = log.end.as_ref().and_then(|end| end.pts).is_some_and(|at| pts + duration + 90_000 > at);
-    first || last || before_start || after_end || log.harms_span(pts, duration, SLACK, SLACK)
+fn span(chunk: &Chunk, anchored: bool) -> Span {
+    Span { pts: chunk.pts.0, duration: chunk.duration.0 as u64, anchored }
 }
 
 /// Runs recipes over a source, and holds the result against its log.
@@ -95,7 +92,7 @@ fn check(source: &Source, texts: &[&str], seed: u64, with_plan: bool) {
     let impaired = impair(&source.bytes, &recipes, seed).expect("applies");
     let mut chunker = match with_plan {
         true => Chunker::new(source.plan.clone(), ProgramSelect::First).expect("a legal plan"),
-        false => Chunker::discover(INTERVAL, ProgramSelect::First).expect("a legal interval"),
+        false => Chunker::discover(source.interval, ProgramSelect::First).expect("a legal interval"),
     };
     let found = clean(run(&mut chunker, &impaired.bytes));
     let at = format!("{}, {texts:?}, seed {seed}", source.name);
@@ -105,11 +102,11 @@ fn check(source: &Source, texts: &[&str], seed: u64, with_plan: bool) {
             assert!(with_plan, "{at}: chunk {index} is not the reference's");
             continue;
         };
-        let deceived = impaired.log.deceives_span(chunk.pts.0, chunk.duration.0 as u64, SLACK, SLACK);
+        let deceived = source.evidence.deceives(&impaired.log, span(reference, with_plan));
         assert!(cid(chunk) == cid(reference) || deceived, "{at}: chunk {index} differs");
     }
     for (index, chunk) in &source.reference {
-        let there = found.contains_key(index) || is_excused(source, &impaired.log, chunk);
+        let there = found.contains_key(index) || source.evidence.excuses(&impaired.log, span(chunk, with_plan));
         assert!(there, "{at}: chunk {index} at {} is missing", chunk.pts);
     }
 }
@@ -174,8 +171,9 @@ fn losses_cost_what_they_harm_and_nothing_else() {
             &["early=1.5s"],
             &["late=1.1s", "nulls=10%", "counters", "pid-remap", "loss=0.3%/burst=8", "framing=204"],
         ] {
-            for seed in 1..4 {
+            for seed in 1..6 {
                 check(source, texts, seed, true);
+                check(source, texts, seed, false);
             }
         }
     }
@@ -208,7 +206,7 @@ fn chunk_command(input: &Path, more: &[&str]) -> BTreeMap<u64, (String, u64, u64
 
 #[test]
 fn the_command_gives_the_same_chunks_from_two_harmed_receptions() {
-    let source = source("aac", &BroadcastSpec::small(8));
+    let source = source("aac", &BroadcastSpec::small(8), INTERVAL);
     let folder = tempfile::tempdir().expect("a folder");
     let plan = folder.path().join("plan.toml");
     let plan = plan.to_str().expect("text");
@@ -227,7 +225,8 @@ fn the_command_gives_the_same_chunks_from_two_harmed_receptions() {
         let out = out.to_str().expect("text");
         let chunks = chunk_command(&path, &["--interval", "480ms", "--plan", plan, "--out", out]);
         for chunk in source.reference.values() {
-            let there = chunks.contains_key(&chunk.index.0) || is_excused(&source, &impaired.log, chunk);
+            let excused = source.evidence.excuses(&impaired.log, span(chunk, true));
+            let there = excused || chunks.contains_key(&chunk.index.0);
             assert!(there, "{texts:?}: chunk {} was not harmed and is missing", chunk.index);
         }
         let verified = aftercast().arg("verify").arg(out).output().expect("runs");

@@ -49,13 +49,6 @@ pub struct DemoOptions {
     pub interval: String,
 }
 
-impl DemoOptions {
-    fn interval_ticks(&self) -> anyhow::Result<u64> {
-        let seconds: u64 = self.interval.trim_end_matches('s').parse().context("the interval is written as 2s")?;
-        Ok(seconds * 90_000)
-    }
-}
-
 /// What came of it. The processes run until the group is dropped.
 pub struct Shown {
     /// The figures.
@@ -85,8 +78,7 @@ pub fn run(options: &DemoOptions, teller: &mut Teller) -> anyhow::Result<Shown> 
     let mut received: BTreeMap<&str, Received> = BTreeMap::new();
     for home in &homes {
         if let Some(reception) = &home.reception {
-            let ticks = options.interval_ticks()?;
-            received.insert(home.name, programme.receive(&programs, home, reception, ticks, &receptions)?);
+            received.insert(home.name, programme.receive(&programs, home, reception, &receptions)?);
         }
     }
 

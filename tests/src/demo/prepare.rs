@@ -9,18 +9,13 @@ use anyhow::{Context, bail};
 use super::DemoOptions;
 use super::homes::{Home, Reception};
 use crate::broadcast::{generate, own};
-use crate::impair::{DamageLog, impair};
+use crate::impair::{Evidence, Span, impair};
 use crate::media::Pace;
 use crate::media::ffmpeg::{Decoded, decode_both};
 use crate::processes::{ChunkLine, ChunkState, Programs, chunk_file};
 
 /// Decides every random choice of the impairments.
 const SEED: u64 = 20_240_229;
-/// How much before and behind a chunk must be whole for it to be certain, beside the way from its target to its
-/// picture: half a second, in which the sound of its edges lies.
-const EDGE_TICKS: u64 = 45_000;
-/// A boundary is certain where the picture group before it was seen whole: broadcasts have one every second or so.
-const GROUP_TICKS: u64 = 90_000;
 
 /// The broadcast.
 pub struct Programme {
@@ -34,6 +29,8 @@ pub struct Programme {
     pub chunks: Vec<ChunkLine>,
     /// Its bytes.
     pub bytes: Vec<u8>,
+    /// What proves each of its chunks.
+    pub evidence: Evidence,
     /// Media time, microseconds.
     pub micros: u64,
 }
@@ -46,7 +43,7 @@ pub struct Received {
     pub pace: Pace,
     /// CIDs of the chunks that a cut of the file gives, by number.
     pub clean: BTreeMap<u64, String>,
-    /// Chunks of the source that no impairment harmed, by number.
+    /// Chunks of the source that nothing keeps from being proven, by number.
     pub unharmed: BTreeSet<u64>,
 }
 
@@ -78,7 +75,8 @@ impl Programme {
         let bare_plan = folder.join("bare-plan.toml");
         std::fs::write(&bare_plan, toml::to_string(&bare)?)?;
         let micros = Pace::from_pcr(&bytes).duration();
-        Ok(Self { path, plan, bare_plan, chunks, bytes, micros })
+        let evidence = Evidence::of(&bytes).context("the programme has no key picture")?;
+        Ok(Self { path, plan, bare_plan, chunks, bytes, evidence, micros })
     }
 
     /// CIDs of its chunks, by number.
@@ -97,7 +95,6 @@ impl Programme {
         programs: &Programs,
         home: &Home,
         reception: &Reception,
-        interval_ticks: u64,
         folder: &Path,
     ) -> anyhow::Result<Received> {
         let impaired = impair(&self.bytes, &reception.recipes, SEED)?;
@@ -105,7 +102,9 @@ impl Programme {
         std::fs::write(&path, &impaired.bytes).with_context(|| path.display().to_string())?;
         // The plan that a home begins with: nobody has recorded anything before it.
         let lines = chunk_file(programs, &path, &self.bare_plan, None)?;
-        let unharmed = self.chunks.iter().filter(|line| is_unharmed(&impaired.log, line, interval_ticks));
+        // Without an anchor the picture group before a chunk must be whole too (CCF 12).
+        let span = |line: &ChunkLine| Span { pts: line.pts, duration: line.duration, anchored: false };
+        let unharmed = self.chunks.iter().filter(|line| !self.evidence.excuses(&impaired.log, span(line)));
         Ok(Received {
             bytes: impaired.bytes.into(),
             pace: impaired.pace,
@@ -113,16 +112,4 @@ impl Programme {
             unharmed: unharmed.map(|line| line.index).collect(),
         })
     }
-}
-
-/// Whether all of a chunk arrived, and all between its target and its first picture, where a missing picture would
-/// have been cut at instead.
-fn is_unharmed(log: &DamageLog, line: &ChunkLine, interval_ticks: u64) -> bool {
-    let before = line.pts % interval_ticks + GROUP_TICKS;
-    // Where a reception begins, the first boundary is an edge: there may have been another picture before it.
-    let edge = before + interval_ticks;
-    let starts_after = log.start.as_ref().and_then(|edge| edge.pts).is_some_and(|pts| pts + edge > line.pts);
-    let ends_before =
-        log.end.as_ref().and_then(|edge| edge.pts).is_some_and(|pts| pts < line.pts + line.duration + EDGE_TICKS);
-    !starts_after && !ends_before && !log.harms_span(line.pts, line.duration, before, EDGE_TICKS)
 }

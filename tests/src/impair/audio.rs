@@ -117,6 +117,75 @@ fn timed_frames(bytes: &[u8], marks: &[(usize, u64)], kind: u8) -> Option<Vec<(u
     (bytes.len() < at.saturating_add(8_192)).then_some(frames)
 }
 
+/// A frame and the packets it is known by.
+#[derive(Debug, Clone, Copy)]
+pub struct Framed<P> {
+    /// Its time.
+    pub pts: u64,
+    /// The packet it begins in.
+    pub first: P,
+    /// The packet it ends in.
+    pub last: P,
+    /// The packet of the PES packet whose time it is counted from.
+    pub packet_of_time: P,
+    /// The packet that the next time behind it stands in.
+    pub next_time: Option<P>,
+    /// A frame lasts a whole number of ticks.
+    pub whole_ticks: bool,
+}
+
+impl<P> Framed<P> {
+    /// The same with packets named otherwise.
+    pub fn map<Q>(self, name: impl Fn(P) -> Q) -> Framed<Q> {
+        Framed {
+            pts: self.pts,
+            first: name(self.first),
+            last: name(self.last),
+            packet_of_time: name(self.packet_of_time),
+            next_time: self.next_time.map(&name),
+            whole_ticks: self.whole_ticks,
+        }
+    }
+}
+
+/// The frames of a stream that have a time, by their packets. Bytes that are no frame are passed over.
+pub fn framed(units: &[Pes], kind: u8) -> Vec<Framed<u32>> {
+    let mut stream = Payload::default();
+    let mut marks = Vec::new();
+    for unit in units {
+        marks.extend(unit.pts.map(|pts| (stream.bytes.len(), pts)));
+        stream.append(&unit.payload, 0..unit.payload.bytes.len());
+    }
+    let packet_of = |byte: usize| stream.packet_of(byte);
+    let (mut at, mut next_mark, mut frames) = (0, 0, Vec::new());
+    let mut clock: Option<(u64, u64, u32)> = None;
+    while at < stream.bytes.len() {
+        let Some((length, samples, rate)) = frame(&stream.bytes[at..], kind).filter(|(length, ..)| {
+            stream.bytes.get(at + length..).is_some_and(|rest| rest.len() < 7 || frame(rest, kind).is_some())
+        }) else {
+            at += 1;
+            continue;
+        };
+        while let Some((mark, pts)) = marks.get(next_mark).filter(|(mark, _)| *mark <= at) {
+            clock = Some((*pts, 0, packet_of(*mark)));
+            next_mark += 1;
+        }
+        if let Some((pts, count, packet_of_time)) = &mut clock {
+            frames.push(Framed {
+                pts: moved(*pts, (*count * 90_000 / rate) as i64),
+                first: packet_of(at),
+                last: packet_of(at + length - 1),
+                packet_of_time: *packet_of_time,
+                next_time: marks.get(next_mark).map(|(mark, _)| packet_of(*mark)),
+                whole_ticks: (samples * 90_000).is_multiple_of(rate),
+            });
+            *count += samples;
+        }
+        at += length;
+    }
+    frames
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,6 +15,7 @@
 mod audio;
 mod clocks;
 mod content;
+mod evidence;
 mod ffmpeg;
 mod log;
 mod mux;
@@ -26,6 +27,7 @@ mod reception;
 mod recipe;
 mod source;
 
+pub use evidence::{Evidence, Span};
 pub use log::{DamageLog, Edge, Harm, HarmKind, Invisible, Shift};
 pub use prng::Prng;
 pub use recipe::{Recipe, RecipeError, Share, Ticks};

@@ -161,6 +161,23 @@ pub enum Layout<'a> {
     Asked(&'a mut dyn FnMut() -> usize),
 }
 
+/// The PES packets of a stream that can be read, however damaged it is.
+pub fn readable(packets: &[Packet], pid: u16) -> Vec<Pes> {
+    let mut units: Vec<Raw> = Vec::new();
+    for (index, packet) in packets.iter().enumerate() {
+        if packet.pid() != pid || packet.duplicate || !packet.has_payload() {
+            continue;
+        }
+        if packet.starts_unit() {
+            units.push(Raw { random_access: false, bytes: Payload::default() });
+        }
+        if let Some(unit) = units.last_mut() {
+            unit.bytes.push(&packet.data[packet.payload()], index as u32);
+        }
+    }
+    units.iter().filter_map(Raw::parse).collect()
+}
+
 /// Takes a stream apart. What precedes its first PES start stays in place and is not returned.
 pub fn disassemble(packets: &[Packet], pid: u16) -> Result<Vec<Pes>, ImpairError> {
     let mut units: Vec<Raw> = Vec::new();

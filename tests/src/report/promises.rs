@@ -61,7 +61,8 @@ fn emitted(homes: &[HomeReport]) -> Promise {
         )
     };
     let figures: Vec<_> = receiving(homes).map(line).collect();
-    promise("every chunk that nothing harmed, nor the picture group before it, is recorded", holds, figures.join("; "))
+    let what = "every chunk is recorded that came whole, from the key picture before it to the sound behind it";
+    promise(what, holds, figures.join("; "))
 }
 
 fn identical(summary: &Summary) -> Promise {
