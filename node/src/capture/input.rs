@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use url::Url;
+
 /// Where a channel is received, and which programme of the stream it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
@@ -32,6 +34,11 @@ pub enum Source {
     Http {
         /// The URL.
         url: String,
+    },
+    /// A playlist of transport stream segments (RFC 8216).
+    Hls {
+        /// Its URL: `http`, `https`, or `file` for one on this machine.
+        url: Url,
     },
 }
 
@@ -82,7 +89,7 @@ impl FromStr for Input {
             .split_once(':')
             .ok_or_else(|| wrong(format!("{text:?} is no input URL (udp://, rtp://, http://, https:// or file:)")))?;
         if matches!(scheme, "http" | "https") {
-            return Ok(Self { source: Source::Http { url: text.to_owned() }, program: None });
+            return web(text);
         }
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut options = Options::parse(query)?;
@@ -94,18 +101,36 @@ impl FromStr for Input {
                 if path.is_empty() {
                     return Err(wrong("a file input needs a path: file:PATH"));
                 }
-                let speed = options.take("speed").map_or(Ok(Speed::Times(1)), |text| speed(&text))?;
-                Source::File { path: path.into(), speed }
+                if is_playlist(path) {
+                    let whole = std::path::absolute(path).ok().and_then(|path| Url::from_file_path(path).ok());
+                    Source::Hls { url: whole.ok_or_else(|| wrong(format!("{path:?} is no path")))? }
+                } else {
+                    let speed = options.take("speed").map_or(Ok(Speed::Times(1)), |text| speed(&text))?;
+                    Source::File { path: path.into(), speed }
+                }
             }
             other => return Err(wrong(format!("{other:?} is no kind of input (udp, rtp, http, https, file)"))),
         };
-        let program = options
-            .take("program")
-            .map(|text| text.parse().map_err(|_| wrong(format!("program={text}: a programme number is 1 to 65535"))));
-        let program = program.transpose()?;
+        let program = options.program()?;
         options.finish()?;
         Ok(Self { source, program })
     }
+}
+
+/// The query of a web address is the server's; our options are in its fragment, which no server sees.
+fn web(text: &str) -> Result<Input, InputError> {
+    let mut url: Url = text.parse().map_err(|error| wrong(format!("{text:?}: {error}")))?;
+    let mut options = Options::parse(url.fragment().unwrap_or_default())?;
+    let program = options.program()?;
+    options.finish()?;
+    url.set_fragment(None);
+    let source = if is_playlist(url.path()) { Source::Hls { url } } else { Source::Http { url: url.into() } };
+    Ok(Input { source, program })
+}
+
+fn is_playlist(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    path.ends_with(".m3u8") || path.ends_with(".m3u")
 }
 
 fn speed(text: &str) -> Result<Speed, InputError> {
@@ -156,6 +181,15 @@ impl Options {
         Some(self.0.remove(at).1)
     }
 
+    fn program(&mut self) -> Result<Option<u16>, InputError> {
+        let text = self.take("program");
+        let number = |text: String| {
+            let parsed = text.parse().ok().filter(|number| *number > 0);
+            parsed.ok_or_else(|| wrong(format!("program={text}: a programme number is 1 to 65535")))
+        };
+        text.map(number).transpose()
+    }
+
     fn finish(self) -> Result<(), InputError> {
         match self.0.first() {
             Some((key, _)) => Err(wrong(format!("{key:?} is not known here"))),
@@ -185,6 +219,10 @@ mod tests {
         assert_eq!(source("file:a b.ts"), Source::File { path: "a b.ts".into(), speed: Speed::Times(1) });
         assert_eq!(source("file:///x/a.ts?speed=max"), Source::File { path: "/x/a.ts".into(), speed: Speed::Max });
         assert_eq!(source("http://tuner/auto/v1?x=y"), Source::Http { url: "http://tuner/auto/v1?x=y".into() });
+        let playlist = |text: &str| Source::Hls { url: text.parse().unwrap() };
+        assert_eq!(source("https://cdn/a/live.M3U8?t=1"), playlist("https://cdn/a/live.M3U8?t=1"));
+        assert_eq!(source("file:/x/a.m3u8"), playlist("file:///x/a.m3u8"));
+        assert_eq!("http://tuner/mux#program=5".parse::<Input>().unwrap().program, Some(5));
         assert_eq!("udp://:5000?program=28106".parse::<Input>().unwrap().program, Some(28_106));
     }
 
@@ -203,6 +241,9 @@ mod tests {
             "file:?speed=1",
             "file:a.ts?speed=0",
             "file:a.ts?speed",
+            "file:a.m3u8?speed=1",
+            "http://tuner/mux#program=0",
+            "http://",
         ] {
             assert!(text.parse::<Input>().is_err(), "{text}");
         }

@@ -2,9 +2,10 @@
 //!
 //! One thread per running input reads and hands blocks to the cutter over a bounded queue. Inputs that cannot wait
 //! (UDP, RTP) drop a block when the cutter is a whole queue behind, and count it: the chunker sees the loss like any
-//! other. Inputs that can wait (files, HTTP) wait.
+//! other. Inputs that can wait (files, HTTP, HLS) wait.
 
 mod file;
+mod hls;
 mod http;
 mod input;
 mod pace;
@@ -75,6 +76,7 @@ impl Capture {
             Source::Rtp(listen) => rtp::read(&listen, &out),
             Source::File { path, speed } => file::read(&path, speed, &out),
             Source::Http { url } => http::read(&url, &out),
+            Source::Hls { url } => hls::read(&url, &out),
         })?;
         Ok(Self { stop, counters, blocks })
     }

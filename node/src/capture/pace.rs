@@ -73,11 +73,10 @@ fn clock_reference(packet: &[u8]) -> Option<(u16, u64)> {
 /// Wall time of media times, as one receiver sees it.
 ///
 /// A chunk shows up when its end is certain, some time after its first picture was received; so wall time is tied to
-/// media time once per timeline, and followed only where the two drift apart.
-#[derive(Debug)]
+/// media time once per timeline, and tied anew only where the two drift apart. For a file that is read faster than it
+/// plays that is every chunk: what counts is when it was received, and nothing is received in the future.
+#[derive(Debug, Default)]
 pub struct UtcMap {
-    /// Whether media time runs with the wall's: not for files read at another speed.
-    live: bool,
     tied: Option<(TimelineId, Pts33, UnixMillis)>,
 }
 
@@ -85,12 +84,6 @@ pub struct UtcMap {
 const DRIFT_MILLIS: u64 = 1500;
 
 impl UtcMap {
-    /// For a live input, or for one that is faster or slower than the wall.
-    #[must_use]
-    pub fn new(live: bool) -> Self {
-        Self { live, tied: None }
-    }
-
     /// Wall time of the opening unit of a chunk that came out at `now`.
     pub fn opening(&mut self, timeline: TimelineId, pts: Pts33, duration: Ticks, now: UnixMillis) -> UnixMillis {
         let guess = UnixMillis(now.0.saturating_sub(millis(duration.0.max(0) as u64)));
@@ -98,7 +91,7 @@ impl UtcMap {
             Some((known, from, at)) if known == timeline => at.plus_millis(millis(forward(from, pts))),
             _ => guess,
         };
-        let utc = if self.live && mapped.0.abs_diff(guess.0) > DRIFT_MILLIS { guess } else { mapped };
+        let utc = if mapped.0.abs_diff(guess.0) > DRIFT_MILLIS { guess } else { mapped };
         self.tied = Some((timeline, pts, utc));
         utc
     }
@@ -147,18 +140,18 @@ mod tests {
     }
 
     #[test]
-    fn wall_time_follows_media_time_at_any_reading_speed() {
-        let mut map = UtcMap::new(false);
+    fn a_file_read_fast_is_received_now() {
+        let mut map = UtcMap::default();
         let at = |map: &mut UtcMap, n: u64| {
             map.opening(TimelineId(0), Pts33(n * 360_000), Ticks(360_000), UnixMillis(1_000_000 + n))
         };
         assert_eq!(at(&mut map, 0), UnixMillis(996_000));
-        assert_eq!(at(&mut map, 5), UnixMillis(1_016_000), "20 s of media in 5 ms");
+        assert_eq!(at(&mut map, 5), UnixMillis(996_005), "20 s of media in 5 ms");
     }
 
     #[test]
-    fn live_wall_time_is_tied_anew_where_it_drifts() {
-        let mut map = UtcMap::new(true);
+    fn wall_time_is_tied_anew_where_it_drifts() {
+        let mut map = UtcMap::default();
         let four = Ticks(360_000);
         assert_eq!(map.opening(TimelineId(0), Pts33(0), four, UnixMillis(10_000)), UnixMillis(6_000));
         assert_eq!(map.opening(TimelineId(0), Pts33(360_000), four, UnixMillis(14_300)), UnixMillis(10_000));

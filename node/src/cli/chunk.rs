@@ -198,7 +198,7 @@ impl<'a> Cut<'a> {
 
     fn chunk(&mut self, chunk: &Chunk) -> anyhow::Result<()> {
         let line = Line::of(chunk);
-        self.progress.print(&if self.args.json { serde_json::to_string(&line)? } else { line.for_people() });
+        self.progress.print(&if self.args.json { serde_json::to_string(&line)? } else { line.for_people() })?;
         let follows_clean = self.clean_end == Some((chunk.timeline, chunk.pts));
         self.clean_end = None;
         if let ChunkState::Clean(clean) = &chunk.state {
@@ -219,7 +219,7 @@ impl<'a> Cut<'a> {
     fn end(mut self, chunker: &Chunker) -> anyhow::Result<ExitCode> {
         let counters = chunker.counters();
         if self.args.json {
-            self.progress.print(&serde_json::to_string(&Summary { summary: counters })?);
+            self.progress.print(&serde_json::to_string(&Summary { summary: counters })?)?;
         } else {
             self.progress.print(&format!(
                 "{} chunks clean, {} withheld; {} packets, {} lost, {} errored, {} scrambled, {} duplicates",
@@ -230,7 +230,7 @@ impl<'a> Cut<'a> {
                 counters.errored_packets,
                 counters.scrambled_packets,
                 counters.duplicates,
-            ));
+            ))?;
         }
         let Some(plan) = chunker.plan() else {
             if !self.mismatch {

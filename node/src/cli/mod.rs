@@ -66,9 +66,18 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(args),
     };
     done.unwrap_or_else(|error| {
+        if reader_is_gone(&error) {
+            return ExitCode::SUCCESS;
+        }
         eprintln!("error: {error:#}");
         if error.is::<ConfigError>() { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
     })
+}
+
+/// Whether an error means only that whoever read our results wants no more of them, as `head` does.
+fn reader_is_gone(error: &anyhow::Error) -> bool {
+    let io = error.root_cause().downcast_ref::<std::io::Error>();
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn run(config: &ConfigArg) -> anyhow::Result<ExitCode> {

@@ -1,7 +1,7 @@
 //! Progress of long work: a bar on a terminal, now and then a plain line otherwise. Always on standard error, so that
 //! standard output stays for results.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
@@ -49,8 +49,11 @@ impl Progress {
     }
 
     /// Prints a line of results without disturbing the bar.
-    pub fn print(&self, line: &str) {
-        self.bar.suspend(|| println!("{line}"));
+    ///
+    /// # Errors
+    /// Standard output cannot be written; where its reader is gone, a broken pipe.
+    pub fn print(&self, line: &str) -> std::io::Result<()> {
+        self.bar.suspend(|| writeln!(std::io::stdout().lock(), "{line}"))
     }
 
     /// Prints a line for people, on standard error.

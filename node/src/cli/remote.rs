@@ -1,5 +1,6 @@
 //! The commands that a running daemon carries out.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -128,12 +129,12 @@ pub(crate) fn run(command: RemoteCommand) -> anyhow::Result<ExitCode> {
     match command {
         RemoteCommand::Channels { json, daemon } => {
             let list = Daemon::find(&daemon)?.get("/api/channels")?;
-            show(json, &list, |list| rows(list, channel_line));
+            show(json, &list, |list| rows(list, channel_line))?;
         }
         RemoteCommand::Record { channel, from, to, json, daemon } => {
             let body = json!({ "channel": channel, "from": from, "to": to });
             let recording = Daemon::find(&daemon)?.post("/api/recordings", body)?;
-            show(json, &recording, |one| text(&one["id"]));
+            show(json, &recording, |one| text(&one["id"]))?;
         }
         RemoteCommand::Stop { id, daemon } => {
             Daemon::find(&daemon)?.post(&format!("/api/recordings/{}/stop", checked(&id)?), json!({}))?;
@@ -143,7 +144,7 @@ pub(crate) fn run(command: RemoteCommand) -> anyhow::Result<ExitCode> {
         }
         RemoteCommand::Recordings { json, daemon } => {
             let list = Daemon::find(&daemon)?.get("/api/recordings")?;
-            show(json, &list, |list| rows(list, recording_line));
+            show(json, &list, |list| rows(list, recording_line))?;
         }
         RemoteCommand::Play { id, daemon } => {
             let daemon = Daemon::find(&daemon)?;
@@ -168,7 +169,7 @@ pub(crate) fn run(command: RemoteCommand) -> anyhow::Result<ExitCode> {
         }
         RemoteCommand::Status { json, daemon } => {
             let status = Daemon::find(&daemon)?.get("/api/status")?;
-            show(json, &status, status_text);
+            show(json, &status, status_text)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -179,12 +180,9 @@ fn checked(id: &str) -> anyhow::Result<aftercast_protocol::ids::RecordingId> {
     id.parse().with_context(|| format!("{id:?} is no recording's id"))
 }
 
-fn show(as_json: bool, value: &Value, for_people: impl Fn(&Value) -> String) {
-    if as_json {
-        println!("{value}");
-    } else {
-        println!("{}", for_people(value));
-    }
+fn show(as_json: bool, value: &Value, for_people: impl Fn(&Value) -> String) -> io::Result<()> {
+    let text = if as_json { value.to_string() } else { for_people(value) };
+    writeln!(io::stdout().lock(), "{text}")
 }
 
 fn text(value: &Value) -> String {

@@ -38,11 +38,11 @@ pub fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
             Ok(bytes) => progress.advance(bytes),
             Err(e) => {
                 bad += 1;
-                progress.print(&format!("{}: {e:#}", file.display()));
+                progress.print(&format!("{}: {e:#}", file.display()))?;
             }
         }
     }
-    progress.print(&format!("{} chunk objects sound, {bad} bad", files.len() as u64 - bad));
+    progress.print(&format!("{} chunk objects sound, {bad} bad", files.len() as u64 - bad))?;
     if files.is_empty() {
         progress.note("error: no chunk objects found");
     }

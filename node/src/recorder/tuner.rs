@@ -12,7 +12,7 @@ use aftercast_protocol::ts::ReceptionCounters;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::capture::{Block, Capture, CaptureCounters, Input, Source, Speed, UtcMap};
+use crate::capture::{Block, Capture, CaptureCounters, Input, UtcMap};
 use crate::clock::wall;
 use crate::library::{Library, NewChunk, Recorded};
 
@@ -113,15 +113,11 @@ impl Tuner {
         };
         let shared = Arc::new(Mutex::new(Shared { status }));
         let counters = Arc::new(Mutex::new(None));
-        let live = !matches!(
-            input.source,
-            Source::File { speed: Speed::Max, .. } | Source::File { speed: Speed::Times(2..), .. }
-        );
         let cutter = Cutter {
             library,
             channel,
             chunker,
-            utc: UtcMap::new(live),
+            utc: UtcMap::default(),
             stop: Arc::clone(&stop),
             shared: Arc::clone(&shared),
             fatal,
