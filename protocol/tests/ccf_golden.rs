@@ -5,6 +5,8 @@ mod ccf_kit;
 
 use ccf_kit::*;
 
+use aftercast_protocol::ids::ChunkCid;
+
 const GOLDEN: [(&str, &[(u64, &str)]); 2] = [
     (
         "avc-aac",
@@ -44,4 +46,22 @@ fn the_sources_give_the_chunks_they_always_gave() {
         let golden: Vec<_> = golden.iter().map(|(index, cid)| (*index, (*cid).to_owned())).collect();
         assert_eq!(found, golden, "{name}");
     }
+}
+
+/// The other sources: how many chunks, and the CID of all of them joined.
+const GOLDEN_JOINED: [(&str, usize, &str); SOURCES.len() - GOLDEN.len()] = [
+    ("avc-latm", 11, "bafkr4ibiuqwihda5qbyor67th2h4v6socfl2qinalm7m34zvmylv6kj7ji"),
+    ("avc-ac3", 11, "bafkr4idncqm3h4adw4lzpd6i5ab7flwpcv2pakylwcyqpkh45nwk2rsdye"),
+    ("avc-eac3", 11, "bafkr4iajkk6udmethudgh3ryhdmujc7ia3klsvbocwvisgimrgdktdwo4i"),
+];
+
+#[test]
+fn the_other_sources_give_the_chunks_they_always_gave() {
+    let found = SOURCES[GOLDEN.len()..].iter().map(|(name, source)| {
+        let run = run(source);
+        (*name, run.clean().len(), ChunkCid::of(&run.bytes()).to_string())
+    });
+    let found: Vec<_> = found.collect();
+    let found: Vec<_> = found.iter().map(|(name, count, cid)| (*name, *count, &cid[..])).collect();
+    assert_eq!(found, GOLDEN_JOINED);
 }

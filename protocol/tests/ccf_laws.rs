@@ -73,6 +73,36 @@ fn other_pes_layouts_change_no_chunk() {
 }
 
 #[test]
+fn dependent_substreams_stay_with_the_frame_they_depend_on() {
+    let source = packets(SOURCES[4].1);
+    let mut pes = pes_of(&source);
+    for one in pes.iter_mut().filter(|one| one.pid == AUDIO) {
+        let frames = std::mem::take(&mut one.data);
+        for frame in frames.chunks(frame_len(&frames).0) {
+            one.data.extend(frame);
+            let dependent = one.data.len();
+            one.data.extend(frame);
+            // Stream type 1, substream 0.
+            one.data[dependent + 2] = 0x40 | frame[2] & 7;
+        }
+    }
+    let (plain, doubled) = (run_packets(&source), mux(&source, &pes, Layout::default()));
+    let reference = run_packets(&doubled);
+    assert_eq!(reference.clean().keys().collect::<Vec<_>>(), plain.clean().keys().collect::<Vec<_>>());
+    let audio = |run: &Run| -> Vec<(i64, usize)> {
+        let units = run.chunks.iter().filter_map(|chunk| match &chunk.state {
+            ChunkState::Clean(clean) => Some(read_units(&clean.bytes).expect("canonical").1),
+            ChunkState::Withheld(_) => None,
+        });
+        units.flatten().filter(|unit| unit.stream == 1).map(|unit| (unit.pts.0, unit.data.len())).collect()
+    };
+    let twice: Vec<_> = audio(&plain).into_iter().map(|(pts, bytes)| (pts, 2 * bytes)).collect();
+    assert_eq!(audio(&reference), twice);
+    let layout = Layout { header_stuffing: 9, ..Layout::default() };
+    assert_same("with dependent substreams", &doubled, &run_packets(&mux(&source, &pes, layout)));
+}
+
+#[test]
 fn a_late_start_costs_only_the_edge() {
     for (name, source) in SOURCES {
         let reference = run(source).clean();

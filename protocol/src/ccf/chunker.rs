@@ -432,8 +432,10 @@ impl Core {
 fn framing(codec: AudioCodec) -> Framing {
     match codec {
         AudioCodec::AacAdts => Framing::Adts,
-        // The others are refused before any byte of them is read.
-        AudioCodec::Mpeg | AudioCodec::AacLatm | AudioCodec::Ac3 | AudioCodec::Eac3 => Framing::Mpeg,
+        AudioCodec::AacLatm => Framing::Latm,
+        AudioCodec::Mpeg => Framing::Mpeg,
+        AudioCodec::Ac3 => Framing::Ac3,
+        AudioCodec::Eac3 => Framing::Eac3,
     }
 }
 

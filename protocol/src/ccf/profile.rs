@@ -16,6 +16,10 @@ pub const CCF_VERSION: u32 = 1;
 pub const AUDIO_GRID: Ticks = Ticks(18_000);
 /// Audio group grid `G` of radio.
 pub const AUDIO_GRID_RADIO: Ticks = Ticks(7_200);
+/// Bytes of a stream's entry in a PMT, without descriptors.
+const MAP_ENTRY_BYTES: usize = 5;
+/// Bytes of such entries in a packet: 184 less pointer, section header, PCR PID, information length and CRC.
+const MAP_ROOM: usize = 184 - 1 - 8 - 4 - 4;
 /// How far the written PCR lies before the DTS it stands beside: `D`.
 pub const PCR_LEAD: Ticks = Ticks(63_000);
 
@@ -191,11 +195,31 @@ impl AudioProfile {
 }
 
 impl AudioProfile {
-    /// Descriptors that the canonical PMT gives it: the language alone, as the codecs of this version need no other.
+    /// Descriptors that the canonical PMT gives it: registration where the codec has one, and language (CCF 15).
     pub(super) fn descriptors(&self) -> Vec<u8> {
-        let Some(language) = self.language else { return Vec::new() };
-        let [a, b, c] = language.letters();
-        vec![0x0A, 4, a, b, c, 0]
+        let mut descriptors = match self.codec {
+            AudioCodec::Ac3 => b"\x05\x04AC-3".to_vec(),
+            AudioCodec::Eac3 => b"\x05\x04EAC3".to_vec(),
+            AudioCodec::Mpeg | AudioCodec::AacAdts | AudioCodec::AacLatm => Vec::new(),
+        };
+        if let Some(language) = self.language {
+            let [a, b, c] = language.letters();
+            descriptors.extend([0x0A, 4, a, b, c, 0]);
+        }
+        descriptors
+    }
+
+    /// Bytes of its entry in the canonical PMT.
+    pub(super) fn map_bytes(&self) -> usize {
+        MAP_ENTRY_BYTES + self.descriptors().len()
+    }
+
+    /// `stream_id` of its PES packets, where it is the `number`th audio (CCF 15).
+    pub(super) fn stream_id(&self, number: u8) -> u8 {
+        match self.codec {
+            AudioCodec::Ac3 | AudioCodec::Eac3 => 0xBD,
+            AudioCodec::Mpeg | AudioCodec::AacAdts | AudioCodec::AacLatm => 0xC0 + number,
+        }
     }
 }
 
@@ -245,6 +269,12 @@ impl Profile {
         usize::from(self.video.is_some()) + self.audio.len()
     }
 
+    /// Whether the canonical PMT fits one packet, as the form wants it.
+    pub(super) fn map_fits(&self) -> bool {
+        let video = if self.video.is_some() { MAP_ENTRY_BYTES } else { 0 };
+        video + self.audio.iter().map(AudioProfile::map_bytes).sum::<usize>() <= MAP_ROOM
+    }
+
     /// Checks what a signed profile from elsewhere must hold before it is used.
     ///
     /// # Errors
@@ -256,7 +286,7 @@ impl Profile {
         if self.video.is_none() && self.audio.is_empty() {
             return Err(PlanError::NoStreams);
         }
-        if self.audio.len() > MAX_CORE_AUDIO {
+        if self.audio.len() > MAX_CORE_AUDIO || !self.map_fits() {
             return Err(PlanError::TooManyAudios(self.audio.len()));
         }
         if !(1..=MAX_INTERVAL.0).contains(&self.audio_grid.0) || !(0..=MAX_INTERVAL.0).contains(&self.pcr_lead.0) {
@@ -334,7 +364,7 @@ pub enum PlanError {
     #[error("profile has no core stream")]
     NoStreams,
     /// More audios than a chunk can carry.
-    #[error("profile has {0} audios, more than {MAX_CORE_AUDIO}")]
+    #[error("profile has {0} audios, more than {MAX_CORE_AUDIO}, or than the map of a chunk can describe")]
     TooManyAudios(usize),
     /// Audio grid or PCR lead out of range.
     #[error("profile's audio grid or PCR lead is out of range")]

@@ -62,7 +62,7 @@ fn kind(stream: &MapStream) -> Kind {
 
 /// Codecs whose canonical form this version writes.
 fn is_cut(kind: Kind) -> bool {
-    matches!(kind, Kind::Video(VideoCodec::Avc) | Kind::Audio(AudioCodec::Mpeg | AudioCodec::AacAdts))
+    matches!(kind, Kind::Video(VideoCodec::Avc) | Kind::Audio(_))
 }
 
 struct Audio {
@@ -126,7 +126,11 @@ pub(super) fn discover(map: &ProgramMap) -> Result<Profile, String> {
             }
         }
     }
-    Ok(Profile::new(Some(codec), profiles))
+    let mut profile = Profile::new(Some(codec), profiles);
+    while !profile.map_fits() {
+        profile.audio.pop();
+    }
+    Ok(profile)
 }
 
 /// Finds the core roles of a profile in a programme map. `Err` names the role and codec that do not fit.

@@ -54,6 +54,9 @@ pub enum WriteError {
     /// A unit of a stream that the profile does not have.
     #[error("unit of stream {0}, which the profile does not have")]
     Stream(u8),
+    /// A profile whose map does not fit a packet.
+    #[error("profile of {0} streams is more than the map of a chunk can describe")]
+    Map(usize),
     /// An audio unit over [`MAX_AUDIO_UNIT_BYTES`].
     #[error("audio unit of {0} bytes, more than {MAX_AUDIO_UNIT_BYTES}")]
     AudioUnit(usize),
@@ -138,6 +141,9 @@ pub(super) fn write_refs(
 fn check(profile: &Profile, units: &[UnitRef<'_>]) -> Result<(), WriteError> {
     if units.is_empty() {
         return Err(WriteError::Empty);
+    }
+    if !profile.map_fits() {
+        return Err(WriteError::Map(profile.streams()));
     }
     for unit in units {
         let is_video = unit.stream == 0 && profile.video.is_some();
@@ -259,7 +265,10 @@ impl PesHeader {
         let with_dts = unit.dts != unit.pts;
         let len = if with_dts { 19 } else { 14 };
         let audio = usize::from(unit.stream) - usize::from(profile.video.is_some() && !is_video);
-        let stream_id = if is_video { 0xE0 } else { 0xC0 + audio as u8 };
+        let stream_id = match profile.audio.get(audio).filter(|_| !is_video) {
+            Some(codec) => codec.stream_id(audio as u8),
+            None => 0xE0,
+        };
         let pes_bytes = if is_video { 0 } else { (len - 6 + unit.data.len()) as u16 };
         let [high, low] = pes_bytes.to_be_bytes();
         let mut bytes = [0; 19];
@@ -327,6 +336,22 @@ mod tests {
     fn profile() -> Profile {
         let audio = AudioProfile { codec: AudioCodec::AacAdts, language: None, component_tag: None, low_rate: false };
         Profile::new(Some(VideoCodec::Avc), vec![audio])
+    }
+
+    #[test]
+    fn more_audios_than_a_map_can_describe_are_refused() {
+        let audio = AudioProfile {
+            codec: AudioCodec::Ac3,
+            language: Some("eng".parse().expect("letters")),
+            component_tag: None,
+            low_rate: false,
+        };
+        let unit = Unit { stream: 0, pts: MediaTime(0), dts: MediaTime(0), rap: true, data: vec![1; 100] };
+        let write = |audios| {
+            let profile = Profile::new(Some(VideoCodec::Avc), vec![audio.clone(); audios]);
+            (profile.check().is_ok(), write_chunk(&profile, std::slice::from_ref(&unit)).is_ok())
+        };
+        assert_eq!((write(9), write(10)), ((true, true), (false, false)));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::video::HoleCause;
-use super::{adts, mpeg_audio};
+use super::{ac3, adts, latm, mpeg_audio};
 use crate::limits::MAX_STREAM_MARKS;
 use crate::time::{MediaTime, Pts33, TICKS_PER_SECOND};
 
@@ -24,23 +24,79 @@ pub struct FrameHeader {
 pub enum Framing {
     /// AAC in ADTS.
     Adts,
+    /// AAC in LATM.
+    Latm,
     /// MPEG-1 and MPEG-2 audio.
     Mpeg,
+    /// AC-3.
+    Ac3,
+    /// Enhanced AC-3: a frame is an access unit, all its substreams together.
+    Eac3,
+}
+
+/// What stands at the front of some bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Front {
+    /// More bytes will tell.
+    More,
+    /// No frame.
+    None,
+    /// A frame, of which not all need be there.
+    Frame(FrameHeader),
 }
 
 impl Framing {
-    fn header_bytes(self) -> usize {
+    /// First byte of every frame.
+    fn first_byte(self) -> u8 {
         match self {
-            Self::Adts => adts::HEADER_BYTES,
-            Self::Mpeg => mpeg_audio::HEADER_BYTES,
+            Self::Adts | Self::Mpeg => 0xFF,
+            Self::Latm => 0x56,
+            Self::Ac3 | Self::Eac3 => 0x0B,
         }
     }
-    /// Reads a header at the front of `bytes`; `None` where there is none.
-    #[must_use]
-    pub fn read(self, bytes: &[u8]) -> Option<FrameHeader> {
-        match self {
+
+    /// Reads the front of `bytes`. `known` is the duration that a LATM frame may leave to those before it.
+    fn read(self, bytes: &[u8], known: Option<latm::Timing>) -> Front {
+        let need = match self {
+            Self::Adts => adts::HEADER_BYTES,
+            Self::Latm => latm::HEADER_BYTES,
+            Self::Mpeg => mpeg_audio::HEADER_BYTES,
+            Self::Ac3 | Self::Eac3 => ac3::HEADER_BYTES,
+        };
+        if bytes.len() < need {
+            return Front::More;
+        }
+        let header = match self {
             Self::Adts => adts::read_header(bytes),
+            Self::Latm if latm::frame_bytes(bytes).is_some_and(|frame| bytes.len() < frame) => return Front::More,
+            Self::Latm => latm::read_header(bytes, known),
             Self::Mpeg => mpeg_audio::read_header(bytes),
+            Self::Ac3 => ac3::read_header(bytes),
+            Self::Eac3 => {
+                let first = ac3::read_substream(bytes).filter(|first| first.opens).map(|first| first.header);
+                return match first.map(|first| (first, ac3::extent(bytes, first.bytes))) {
+                    Some((first, ac3::Extent::Whole(bytes))) => Front::Frame(FrameHeader { bytes, ..first }),
+                    Some((_, ac3::Extent::More)) => Front::More,
+                    Some((_, ac3::Extent::Broken)) | None => Front::None,
+                };
+            }
+        };
+        header.map_or(Front::None, Front::Frame)
+    }
+
+    /// Whether a frame of this rate begins at the front of `bytes`; `None` while they do not tell.
+    fn confirms(self, bytes: &[u8], rate: u32) -> Option<bool> {
+        match self {
+            // What follows an access unit was seen to open the next.
+            Self::Eac3 => Some(ac3::read_substream(bytes).is_some_and(|next| next.header.rate == rate)),
+            // A frame that refers to the one before it has its rate.
+            Self::Latm if bytes.len() < latm::HEADER_BYTES => None,
+            Self::Latm => Some(latm::frame_bytes(bytes).is_some()),
+            _ => match self.read(bytes, None) {
+                Front::More => None,
+                Front::None => Some(false),
+                Front::Frame(next) => Some(next.rate == rate),
+            },
         }
     }
 }
@@ -78,6 +134,8 @@ pub struct AudioFrames {
     buf: VecBytes,
     /// Position up to which frames were taken.
     taken: u64,
+    /// Duration of the frame before, which a LATM frame may refer to.
+    known: Option<latm::Timing>,
     synced: bool,
     gap: Option<HoleCause>,
     count: Option<Count>,
@@ -126,6 +184,7 @@ impl AudioFrames {
             framing,
             buf: VecBytes::default(),
             taken: 0,
+            known: None,
             synced: false,
             gap: Some(HoleCause::Edge),
             count: None,
@@ -184,24 +243,21 @@ impl AudioFrames {
 
     fn take_frame(&mut self, near: MediaTime) -> bool {
         let rest = self.buf.from(self.taken);
-        let need = self.framing.header_bytes();
-        if rest.len() < need {
-            return false;
-        }
-        let Some(header) = self.framing.read(rest) else {
-            return self.skip();
+        let header = match self.framing.read(rest, self.known) {
+            Front::More => return false,
+            Front::None => return self.skip(),
+            Front::Frame(header) => header,
         };
-        if rest.len() < header.bytes {
-            return false;
-        }
+        let Some(behind) = rest.get(header.bytes..) else { return false };
         if !self.synced {
             // Sync wants a second header of equal rate one frame later.
-            let Some(second) = rest.get(header.bytes..).filter(|second| second.len() >= need) else { return false };
-            if self.framing.read(second).is_none_or(|second| second.rate != header.rate) {
-                return self.skip();
+            match self.framing.confirms(behind, header.rate) {
+                None => return false,
+                Some(false) => return self.skip(),
+                Some(true) => self.synced = true,
             }
-            self.synced = true;
         }
+        self.known = Some(latm::Timing { samples: header.samples, rate: header.rate });
         self.frame(header, near);
         true
     }
@@ -212,8 +268,7 @@ impl AudioFrames {
         self.synced = false;
         self.taken += 1;
         let rest = self.buf.from(self.taken);
-        // Both framings begin with eight ones.
-        self.taken += memchr::memchr(0xFF, rest).unwrap_or(rest.len()) as u64;
+        self.taken += memchr::memchr(self.framing.first_byte(), rest).unwrap_or(rest.len()) as u64;
         true
     }
 

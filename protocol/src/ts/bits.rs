@@ -1,6 +1,6 @@
-//! Bits of an H.264 or H.265 NAL unit, emulation prevention bytes removed on the way (H.264 7.4.1).
+//! Bits of plain bytes, and of H.264 and H.265 NAL units, emulation prevention bytes removed on the way (H.264 7.4.1).
 
-/// Reads bits from the front; `None` once they run out, never a panic.
+/// Reads bits of a NAL unit from the front; `None` once they run out, never a panic.
 #[derive(Debug, Clone)]
 pub struct NalBits<'a> {
     bytes: &'a [u8],
@@ -64,6 +64,34 @@ impl<'a> NalBits<'a> {
     pub fn se(&mut self) -> Option<i64> {
         let code = i64::from(self.ue()?);
         Some(if code % 2 == 0 { -(code / 2) } else { (code + 1) / 2 })
+    }
+}
+
+/// Bits of plain bytes.
+#[derive(Debug, Clone)]
+pub struct Bits<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Bits<'a> {
+    /// Reads from the front.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// One bit.
+    pub fn bit(&mut self) -> Option<bool> {
+        let byte = self.bytes.get(self.at / 8)?;
+        let bit = byte >> (7 - self.at % 8) & 1;
+        self.at += 1;
+        Some(bit != 0)
+    }
+
+    /// `count` bits, at most 32, most significant first.
+    pub fn bits(&mut self, count: u32) -> Option<u32> {
+        (0..count.min(32)).try_fold(0, |value, _| Some(value << 1 | u32::from(self.bit()?)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Transport stream in: packets, sections, PES, access units, reception quality.
 
+pub mod ac3;
 pub mod adts;
 pub mod audio;
 pub mod avc;
@@ -7,6 +8,7 @@ pub mod bits;
 pub mod continuity;
 mod counters;
 pub mod framer;
+pub mod latm;
 pub mod mpeg_audio;
 pub mod packet;
 pub mod pes;

@@ -13,8 +13,15 @@ pub const INTERVAL: Ticks = Ticks(43_200);
 pub const VIDEO: u16 = 0x100;
 pub const AUDIO: u16 = 0x101;
 
-pub const SOURCES: [(&str, &[u8]); 2] =
-    [("avc-aac", include_bytes!("../data/avc-aac.ts")), ("avc-mp2", include_bytes!("../data/avc-mp2.ts"))];
+/// Made by FFmpeg: six seconds of a test picture and a tone.
+pub const SOURCES: [(&str, &[u8]); 5] = [
+    ("avc-aac", include_bytes!("../data/avc-aac.ts")),
+    ("avc-mp2", include_bytes!("../data/avc-mp2.ts")),
+    ("avc-latm", include_bytes!("../data/avc-latm.ts")),
+    // Signalled as ATSC does it, and as DVB does it.
+    ("avc-ac3", include_bytes!("../data/avc-ac3.ts")),
+    ("avc-eac3", include_bytes!("../data/avc-eac3.ts")),
+];
 
 /// Small deterministic generator (splitmix64), so that a failing seed replays.
 pub struct Rng(pub u64);
@@ -356,6 +363,19 @@ fn write_pes(pes: &Pes, layout: Layout) -> Vec<u8> {
     out
 }
 
+/// Bytes and ticks of the frame at the front, told for the sources alone: all of them have 48 kHz.
+pub fn frame_len(header: &[u8]) -> (usize, u64) {
+    let number = |at: usize, bits: u8| usize::from(header[at] & bits);
+    match (header[0], header[1]) {
+        (0x56, _) => (3 + (number(1, 0x1F) << 8 | number(2, 0xFF)), 1920),
+        (0x0B, _) if header[5] >> 3 > 10 => (2 * (1 + (number(2, 7) << 8 | number(3, 0xFF))), 2880),
+        // AC-3 of 64 kb/s, MPEG audio of 32 kb/s.
+        (0x0B, _) => (256, 2880),
+        (_, kind) if kind & 0x06 == 0 => (number(3, 3) << 11 | number(4, 0xFF) << 3 | number(5, 0xE0) >> 5, 1920),
+        _ => (96, 2160),
+    }
+}
+
 /// Audio regrouped: so many frames in each PES packet, found by their length fields alone.
 pub fn regroup_audio(pes: &[Pes], per_packet: usize) -> Vec<Pes> {
     let mut out = Vec::new();
@@ -374,13 +394,7 @@ pub fn regroup_audio(pes: &[Pes], per_packet: usize) -> Vec<Pes> {
         let (mut at, mut number) = (0, 0);
         while at < one.data.len() {
             let header = &one.data[at..];
-            // ADTS says its length; the MPEG audio of the sources is 32 kb/s at 48 kHz: 96 bytes, 1152 samples.
-            let adts = header[1] & 0x06 == 0;
-            let (len, ticks) = if adts {
-                (usize::from(header[3] & 3) << 11 | usize::from(header[4]) << 3 | usize::from(header[5] >> 5), 1920)
-            } else {
-                (96, 2160)
-            };
+            let (len, ticks) = frame_len(header);
             frames.push(Pes { pts: one.pts + number * ticks, data: header[..len].to_vec(), ..one.clone() });
             number += 1;
             at += len;
