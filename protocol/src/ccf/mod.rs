@@ -9,6 +9,7 @@ mod cutter;
 pub mod object;
 mod profile;
 mod reader;
+mod repair;
 mod roles;
 mod unit_index;
 mod writer;
@@ -22,5 +23,6 @@ pub use profile::{
     PlanError, Profile, ProgramSelect, VideoCodec,
 };
 pub use reader::{ReadError, check_canonical, read_units};
+pub use repair::{Repair, RepairError};
 pub use unit_index::{UnitEntry, UnitIndex, UnitIndexError};
 pub use writer::{MAX_AUDIO_UNIT_BYTES, Unit, WriteError, write_chunk};

@@ -84,6 +84,22 @@ pub fn read_units(bytes: &[u8]) -> Result<(Profile, Vec<Unit>), ReadError> {
     Ok((profile, units))
 }
 
+/// Reads the packets of one unit of a chunk: all of them, and no others. Nothing where they are not of the canonical
+/// form. Times are those of the chunk around `near`.
+pub(super) fn read_unit_packets(profile: &Profile, stream: u8, near: MediaTime, bytes: &[u8]) -> Option<Unit> {
+    let (packets, []) = bytes.as_chunks::<PACKET_BYTES>() else { return None };
+    let mut raw = Raw { stream, rap: false, pes: Vec::with_capacity(bytes.len()) };
+    for (number, bytes) in packets.iter().enumerate() {
+        let packet = Packet::parse(bytes).ok().filter(|_| bytes[0] == 0x47)?;
+        if packet.pid != FIRST_PID + u16::from(stream) || packet.unit_start != (number == 0) {
+            return None;
+        }
+        raw.rap |= packet.random_access;
+        raw.pes.extend_from_slice(packet.payload?);
+    }
+    read_unit(&raw, profile, Some(near))
+}
+
 /// Checks that bytes are a chunk in canonical form, to the last bit.
 ///
 /// # Errors
