@@ -98,8 +98,9 @@ pub struct Desk {
     in_the_making: BTreeMap<(ChannelId, Slot), Vec<Waiting>>,
 }
 
-/// How long the desk sleeps at most; every deadline that the decisions have is met exactly.
-const IDLE: Duration = Duration::from_secs(60);
+/// How long the desk sleeps at most: what lanes and the transcoder count beside it shows up in the status after it.
+/// Every deadline that the decisions have is met exactly.
+const IDLE: Duration = Duration::from_secs(1);
 /// Inputs taken in between two looks at deadlines and status.
 const MAX_INPUTS_AT_ONCE: usize = 256;
 
