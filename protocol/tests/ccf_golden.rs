@@ -53,6 +53,8 @@ const GOLDEN_JOINED: [(&str, usize, &str); SOURCES.len() - GOLDEN.len()] = [
     ("avc-latm", 11, "bafkr4ibiuqwihda5qbyor67th2h4v6socfl2qinalm7m34zvmylv6kj7ji"),
     ("avc-ac3", 11, "bafkr4idncqm3h4adw4lzpd6i5ab7flwpcv2pakylwcyqpkh45nwk2rsdye"),
     ("avc-eac3", 11, "bafkr4iajkk6udmethudgh3ryhdmujc7ia3klsvbocwvisgimrgdktdwo4i"),
+    ("hevc-aac", 11, "bafkr4iddg4yecfrgdktkbuzjysgoeookacq27zhymvyv6bjh5sg227ocwq"),
+    ("mpeg2-mp2", 11, "bafkr4ifmdxsgeqdnbmemmdbefnqqhiw2sh6ufjo2roupd6pzw4gpf3kdmi"),
 ];
 
 #[test]

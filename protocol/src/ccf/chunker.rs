@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use super::assemble::{AudioQueue, assemble};
 use super::chunk::{ChunkState, ChunkerEvent, Mark, MarkKind, WithheldReason};
 use super::cutter::{CutChunk, Cutter};
-use super::profile::{Anchor, AudioCodec, ChunkPlan, PlanError, Profile, ProgramSelect, check_interval};
+use super::profile::{Anchor, AudioCodec, ChunkPlan, PlanError, Profile, ProgramSelect, VideoCodec, check_interval};
 use super::roles;
 use crate::limits::{MAX_BYTES_WAITING, MAX_CHUNKS_WAITING};
 use crate::time::{MediaTime, Pts33, TICKS_PER_SECOND, Ticks};
@@ -25,7 +25,7 @@ use crate::ts::packet::{NULL_PID, PAT_PID, Packet};
 use crate::ts::pes::{PesEvent, PesParser};
 use crate::ts::program::ProgramFinder;
 use crate::ts::psi::ProgramMap;
-use crate::ts::video::{AvcUnits, HoleCause};
+use crate::ts::video::{HoleCause, VideoUnits};
 
 /// Cuts the transport stream of one channel into chunks.
 ///
@@ -114,7 +114,7 @@ const FIRST_STREAM: u8 = 2;
 struct VideoInput {
     check: ContinuityCheck,
     pes: PesParser,
-    units: AvcUnits,
+    units: VideoUnits,
     /// Newest decoding time received, unwrapped: tells which wrap an audio's first time belongs to.
     clock: Option<MediaTime>,
     /// Media time that passed in all, clock changes left out: what audio is awaited by.
@@ -155,7 +155,6 @@ impl Core {
         };
         let mut roles = vec![IGNORED; 1 << 13];
         roles[usize::from(PAT_PID)] = TABLE;
-        let strip_filler = plan.as_ref().is_some_and(|plan| plan.profile.strip_filler);
         let mut core = Self {
             interval,
             finder: ProgramFinder::new(wanted),
@@ -165,7 +164,7 @@ impl Core {
             video: VideoInput {
                 check: ContinuityCheck::default(),
                 pes: PesParser::default(),
-                units: AvcUnits::new(strip_filler),
+                units: VideoUnits::avc(false),
                 clock: None,
                 passed: 0,
             },
@@ -184,6 +183,12 @@ impl Core {
     }
 
     fn adopt(&mut self, plan: ChunkPlan) {
+        let strip_filler = plan.profile.strip_filler;
+        self.video.units = match plan.profile.video {
+            Some(VideoCodec::Hevc) => VideoUnits::hevc(strip_filler),
+            Some(VideoCodec::Mpeg2) => VideoUnits::mpeg2(),
+            Some(VideoCodec::Avc) | None => VideoUnits::avc(strip_filler),
+        };
         self.audio = plan
             .profile
             .audio

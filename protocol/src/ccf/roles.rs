@@ -62,7 +62,7 @@ fn kind(stream: &MapStream) -> Kind {
 
 /// Codecs whose canonical form this version writes.
 fn is_cut(kind: Kind) -> bool {
-    matches!(kind, Kind::Video(VideoCodec::Avc) | Kind::Audio(_))
+    matches!(kind, Kind::Video(_) | Kind::Audio(_))
 }
 
 struct Audio {

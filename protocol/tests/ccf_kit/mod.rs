@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use aftercast_protocol::ccf::{Chunk, ChunkState, Chunker, ChunkerEvent, ProgramSelect};
+use aftercast_protocol::ccf::{Chunk, ChunkState, Chunker, ChunkerEvent, ProgramSelect, VideoCodec};
 use aftercast_protocol::ids::ChunkCid;
 use aftercast_protocol::time::Ticks;
 use aftercast_protocol::ts::psi::crc32;
@@ -14,13 +14,15 @@ pub const VIDEO: u16 = 0x100;
 pub const AUDIO: u16 = 0x101;
 
 /// Made by FFmpeg: six seconds of a test picture and a tone.
-pub const SOURCES: [(&str, &[u8]); 5] = [
+pub const SOURCES: [(&str, &[u8]); 7] = [
     ("avc-aac", include_bytes!("../data/avc-aac.ts")),
     ("avc-mp2", include_bytes!("../data/avc-mp2.ts")),
     ("avc-latm", include_bytes!("../data/avc-latm.ts")),
     // Signalled as ATSC does it, and as DVB does it.
     ("avc-ac3", include_bytes!("../data/avc-ac3.ts")),
     ("avc-eac3", include_bytes!("../data/avc-eac3.ts")),
+    ("hevc-aac", include_bytes!("../data/hevc-aac.ts")),
+    ("mpeg2-mp2", include_bytes!("../data/mpeg2-mp2.ts")),
 ];
 
 /// Small deterministic generator (splitmix64), so that a failing seed replays.
@@ -407,15 +409,40 @@ pub fn regroup_audio(pes: &[Pes], per_packet: usize) -> Vec<Pes> {
     out
 }
 
+/// Pictures grouped: so many in each PES packet, with the times of the first.
+pub fn group_pictures(pes: &[Pes], per_packet: usize) -> Vec<Pes> {
+    let mut out: Vec<Pes> = Vec::new();
+    let mut open: Option<(usize, usize)> = None;
+    for one in pes {
+        match open.filter(|(_, count)| one.pid == VIDEO && *count < per_packet) {
+            Some((at, count)) => {
+                out[at].data.extend(&one.data);
+                open = Some((at, count + 1));
+            }
+            None => {
+                out.push(one.clone());
+                open = if one.pid == VIDEO { Some((out.len() - 1, 1)) } else { open };
+            }
+        }
+    }
+    out
+}
+
 /// Access unit delimiters removed, or one added before every picture's first byte where none stands.
-pub fn change_delimiters(pes: &[Pes], add: bool) -> Vec<Pes> {
+pub fn change_delimiters(pes: &[Pes], codec: VideoCodec, add: bool) -> Vec<Pes> {
     let change = |one: &Pes| {
         let mut one = one.clone();
-        let has = one.data.starts_with(&[0, 0, 0, 1, 9]);
+        // H.262 has none.
+        let delimiter: &[u8] = match codec {
+            VideoCodec::Avc => &[0, 0, 0, 1, 9, 0xF0],
+            VideoCodec::Hevc => &[0, 0, 0, 1, 0x46, 1, 0x50],
+            VideoCodec::Mpeg2 => return one,
+        };
+        let has = one.data.starts_with(&delimiter[..5]);
         if one.pid == VIDEO && has && !add {
-            one.data.drain(..6);
+            one.data.drain(..delimiter.len());
         } else if one.pid == VIDEO && !has && add {
-            one.data.splice(0..0, [0, 0, 0, 1, 9, 0xF0]);
+            one.data.splice(0..0, delimiter.iter().copied());
         }
         one
     };
