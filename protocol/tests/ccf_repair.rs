@@ -2,36 +2,9 @@
 
 mod ccf_kit;
 
-use std::collections::BTreeMap;
-
 use ccf_kit::*;
 
-use aftercast_protocol::ccf::{Chunk, ChunkState, CleanChunk, Repair, RepairError};
-
-/// Drops bursts of packets, about one in `rarity` begins one.
-fn lose(source: &Packets, rng: &mut Rng, rarity: usize) -> Packets {
-    let mut out = Vec::new();
-    let mut left = 0;
-    for packet in source {
-        if left == 0 && rng.below(rarity) == 0 {
-            left = 1 + rng.below(20);
-        }
-        if left > 0 {
-            left -= 1;
-        } else {
-            out.push(*packet);
-        }
-    }
-    out
-}
-
-fn clean(run: &Run) -> BTreeMap<u64, (&Chunk, &CleanChunk)> {
-    let clean = run.chunks.iter().filter_map(|chunk| match &chunk.state {
-        ChunkState::Clean(clean) => Some((chunk.index.0, (chunk, clean))),
-        ChunkState::Withheld(_) => None,
-    });
-    clean.collect()
-}
+use aftercast_protocol::ccf::{Chunk, ChunkState, Repair, RepairError};
 
 fn salvaged(chunk: &Chunk) -> Option<&[u8]> {
     match &chunk.state {
@@ -47,9 +20,9 @@ fn repair_gives_the_reference_bytes_and_fetches_only_what_is_missing() {
     for (name, bytes) in SOURCES {
         let source = packets(bytes);
         let reference = run_packets(&source);
-        let reference = (clean(&reference), reference.chunker.plan().expect("discovered").profile.clone());
+        let reference = (clean_chunks(&reference), reference.chunker.plan().expect("discovered").profile.clone());
         for _ in 0..40 {
-            let damaged = run_packets(&lose(&source, &mut rng, 300));
+            let damaged = run_packets(&lose_bursts(&source, &mut rng, 300));
             for chunk in damaged.chunks.iter() {
                 let Some((right, wanted)) = reference.0.get(&chunk.index.0) else { continue };
                 let Some(own) = salvaged(chunk) else { continue };
@@ -76,7 +49,7 @@ fn without_any_reception_the_ranges_are_the_chunk_but_for_its_tables() {
     for (_, bytes) in SOURCES {
         let reference = run(bytes);
         let profile = &reference.chunker.plan().expect("discovered").profile;
-        for (chunk, wanted) in clean(&reference).into_values() {
+        for (chunk, wanted) in clean_chunks(&reference).into_values() {
             let mut repair = Repair::new(profile, chunk.pts, &wanted.index).expect("its own profile");
             // In pieces of any size: units that lie across a border come with the next look.
             while let Some(range) = repair.missing().first().cloned() {
@@ -94,7 +67,7 @@ fn a_false_byte_convicts_its_sender_and_is_not_taken() {
     let mut rng = Rng(3);
     let reference = run(SOURCES[0].1);
     let profile = &reference.chunker.plan().expect("discovered").profile;
-    let chunks = clean(&reference);
+    let chunks = clean_chunks(&reference);
     let (chunk, wanted) = chunks.values().nth(1).expect("a few chunks");
     for _ in 0..300 {
         let mut repair = Repair::new(profile, chunk.pts, &wanted.index).expect("its own profile");
@@ -118,7 +91,7 @@ fn a_false_byte_convicts_its_sender_and_is_not_taken() {
 fn an_index_of_another_chunk_makes_nothing_wrong() {
     let reference = run(SOURCES[0].1);
     let profile = &reference.chunker.plan().expect("discovered").profile;
-    let chunks: Vec<_> = clean(&reference).into_values().collect();
+    let chunks: Vec<_> = clean_chunks(&reference).into_values().collect();
     let [(chunk, wanted), (_, other), ..] = chunks[..] else { panic!("a few chunks") };
     let mut repair = Repair::new(profile, chunk.pts, &other.index).expect("the same profile");
     repair.handle_bytes(0, &other.bytes).expect("the index's own bytes");
@@ -133,7 +106,7 @@ fn garbage_as_stock_and_as_bytes_never_panics() {
     let mut rng = Rng(4);
     let reference = run(SOURCES[0].1);
     let profile = &reference.chunker.plan().expect("discovered").profile;
-    let chunks = clean(&reference);
+    let chunks = clean_chunks(&reference);
     let (chunk, wanted) = chunks.values().next().expect("a chunk");
     for _ in 0..500 {
         let mut garbage = wanted.bytes.clone();

@@ -10,7 +10,7 @@ use super::writer::{MAX_AUDIO_UNIT_BYTES, UnitRef, unit_digest, write_refs};
 use crate::ids::{ChunkCid, ChunkIndex, TimelineId, UnitDigest};
 use crate::limits::{MAX_AUDIO_WAITING_BYTES, MAX_AUDIO_WAITING_FRAMES};
 use crate::time::{MediaTime, Pts33, TICKS_PER_SECOND};
-use crate::ts::audio::{AudioFrame, AudioFrames};
+use crate::ts::audio::{AudioFrame, AudioFrames, FrameHeader};
 use crate::ts::video::HoleCause;
 
 /// Audio whose times lie further than this from the video's does not belong to it.
@@ -274,20 +274,27 @@ fn group<'a>(
     }
 }
 
-/// Canonical times of a chunk's frames. Where a frame is no whole number of ticks long, received times depend on how
-/// the frames were grouped into PES packets, so they are counted from the chunk (CCF 7).
+/// Canonical times of a chunk's frames.
 fn counted_times(chunk: &CutChunk, frames: &[AudioFrame]) -> Vec<MediaTime> {
-    let received = || frames.iter().map(|frame| MediaTime(frame.pts.0 - chunk.shift)).collect();
-    let Some(first) = frames.first().map(|frame| frame.header) else { return Vec::new() };
+    let placed: Vec<_> = frames.iter().map(|frame| (MediaTime(frame.pts.0 - chunk.shift), frame.header)).collect();
+    canonical_times(chunk.opening.pts, &placed)
+}
+
+/// Canonical times of frames that follow one another in the chunk that begins at `begin`. Where a frame is no whole
+/// number of ticks long, received times depend on how the frames were grouped into PES packets, so they are counted
+/// from the chunk (CCF 7).
+pub(super) fn canonical_times(begin: MediaTime, frames: &[(MediaTime, FrameHeader)]) -> Vec<MediaTime> {
+    let received = || frames.iter().map(|(pts, _)| *pts).collect();
+    let Some((_, first)) = frames.first() else { return Vec::new() };
     let (samples, rate) = (i64::from(first.samples), i64::from(first.rate));
-    let uneven = frames.iter().any(|f| (f.header.samples, f.header.rate) != (first.samples, first.rate));
+    let uneven = frames.iter().any(|(_, header)| (header.samples, header.rate) != (first.samples, first.rate));
     if uneven || samples * 90_000 % rate == 0 {
         return received();
     }
     // In units of 1/rate tick, so that nothing is rounded.
-    let begin = chunk.opening.pts.0;
-    let offset =
-        |(n, frame): (usize, &AudioFrame)| (frame.pts.0 - chunk.shift - begin) * rate - n as i64 * samples * 90_000;
+    let offset = |(n, (pts, _)): (usize, &(MediaTime, FrameHeader))| {
+        (pts.0 - begin.0) * rate - n as i64 * samples * TICKS_PER_SECOND
+    };
     let offsets: Vec<i64> = frames.iter().enumerate().map(offset).collect();
     let mut sorted = offsets.clone();
     sorted.sort_unstable();
@@ -295,7 +302,7 @@ fn counted_times(chunk: &CutChunk, frames: &[AudioFrame]) -> Vec<MediaTime> {
     if offsets.iter().any(|offset| (offset - median).abs() > 90 * rate) {
         return received();
     }
-    let origin = begin + 90 * (median + 2 * rate).div_euclid(90 * rate).max(0);
+    let origin = begin.0 + 90 * (median + 2 * rate).div_euclid(90 * rate).max(0);
     (0..frames.len() as u64)
         .map(|n| MediaTime(origin + crate::ts::audio::ticks(n * samples as u64, rate as u64)))
         .collect()

@@ -434,7 +434,7 @@ impl Core {
     }
 }
 
-fn framing(codec: AudioCodec) -> Framing {
+pub(super) fn framing(codec: AudioCodec) -> Framing {
     match codec {
         AudioCodec::AacAdts => Framing::Adts,
         AudioCodec::AacLatm => Framing::Latm,

@@ -5,6 +5,7 @@
 mod assemble;
 mod chunk;
 mod chunker;
+mod combine;
 mod cutter;
 pub mod object;
 mod profile;
@@ -18,6 +19,7 @@ pub use chunk::{
     Chunk, ChunkQuality, ChunkState, ChunkerEvent, CleanChunk, Mark, MarkKind, WithheldChunk, WithheldReason,
 };
 pub use chunker::Chunker;
+pub use combine::{AgreedUnit, Agreement, Bounds, CombineError, Voice};
 pub use profile::{
     AUDIO_GRID, AUDIO_GRID_RADIO, Anchor, AudioCodec, AudioProfile, CCF_VERSION, ChunkPlan, Language, PCR_LEAD,
     PlanError, Profile, ProgramSelect, VideoCodec,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use aftercast_protocol::ccf::{Chunk, ChunkState, Chunker, ChunkerEvent, ProgramSelect, VideoCodec};
+use aftercast_protocol::ccf::{Chunk, ChunkState, Chunker, ChunkerEvent, CleanChunk, ProgramSelect, VideoCodec};
 use aftercast_protocol::ids::ChunkCid;
 use aftercast_protocol::time::Ticks;
 use aftercast_protocol::ts::psi::crc32;
@@ -447,4 +447,30 @@ pub fn change_delimiters(pes: &[Pes], codec: VideoCodec, add: bool) -> Vec<Pes> 
         one
     };
     pes.iter().map(change).collect()
+}
+
+/// Drops bursts of packets, about one in `rarity` begins one.
+pub fn lose_bursts(source: &Packets, rng: &mut Rng, rarity: usize) -> Packets {
+    let mut out = Vec::new();
+    let mut left = 0;
+    for packet in source {
+        if left == 0 && rng.below(rarity) == 0 {
+            left = 1 + rng.below(20);
+        }
+        if left > 0 {
+            left -= 1;
+        } else {
+            out.push(*packet);
+        }
+    }
+    out
+}
+
+/// Clean chunks by index.
+pub fn clean_chunks(run: &Run) -> BTreeMap<u64, (&Chunk, &CleanChunk)> {
+    let clean = run.chunks.iter().filter_map(|chunk| match &chunk.state {
+        ChunkState::Clean(clean) => Some((chunk.index.0, (chunk, clean))),
+        ChunkState::Withheld(_) => None,
+    });
+    clean.collect()
 }
