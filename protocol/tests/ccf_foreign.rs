@@ -29,13 +29,14 @@ fn frames(input: &Path, stream: &str, copy: bool) -> (String, Vec<String>) {
 
 #[test]
 fn ffmpeg_reads_joined_chunks_without_a_warning_and_finds_the_sources_frames() {
-    for (name, source) in SOURCES {
+    for (name, source) in SOURCES.into_iter().chain(RADIO) {
         let folder = std::env::temp_dir();
         let file = |kind: &str| folder.join(format!("ccf-{}-{name}-{kind}.ts", std::process::id()));
         let (whole, joined) = (file("source"), file("chunks"));
         std::fs::write(&whole, source).expect("writes");
         std::fs::write(&joined, run(source).bytes()).expect("writes");
-        for (stream, copy) in [("0:v", false), ("0:a", true)] {
+        let is_radio = name.starts_with("radio");
+        for (stream, copy) in [("0:v", false), ("0:a", true)].into_iter().skip(usize::from(is_radio)) {
             let (warnings, chunks) = frames(&joined, stream, copy);
             let (_, all) = frames(&whole, stream, copy);
             // The decoder's words at an open group's start are its own (law c).
@@ -105,6 +106,23 @@ fn real_broadcasts_give_the_same_chunks_however_they_are_carried() {
                 assert_eq!(other.clean(), reference, "{name}, {program:?}, seed {seed}");
             }
         }
+    }
+}
+
+#[test]
+fn real_radio_gives_the_same_chunks_however_it_is_carried() {
+    let Some(bytes) = capture("mux-8-programs.ts") else { return };
+    let source = packets(&bytes);
+    for number in [3404, 3405, 3406] {
+        let cut = |bytes: &[u8]| {
+            let chunker = Chunker::discover(INTERVAL, ProgramSelect::Number(number)).expect("a legal interval");
+            run_with(chunker, bytes, 5_000)
+        };
+        let reference = cut(&bytes).clean();
+        assert!(!reference.is_empty(), "programme {number}");
+        let mut rng = Rng(u64::from(number));
+        let carried = duplicate_some(&stuff_nulls(&source, &mut rng), &mut rng);
+        assert_eq!(cut(carried.as_flattened()).clean(), reference, "programme {number}");
     }
 }
 

@@ -320,12 +320,6 @@ fn is_key(data: &[u8], codec: VideoCodec) -> bool {
     })
 }
 
-fn anchors_of(run: &Run) -> Vec<Anchor> {
-    let anchor =
-        |chunk: &Chunk| Anchor { timeline: TimelineId(0), index: chunk.index, pts: chunk.pts, digest: chunk.opening };
-    run.chunks.iter().filter(|chunk| matches!(chunk.state, ChunkState::Clean(_))).map(anchor).collect()
-}
-
 /// Applies a loss and checks that what is still emitted is right, and that not more than `most` chunks are withheld.
 fn assert_harm(name: &str, reference: &BTreeMap<u64, ChunkCid>, harmed: &Packets, most: usize) {
     let harmed = run_packets(harmed).clean();

@@ -49,11 +49,11 @@ impl AudioQueue {
         self.heard = Some(passed);
     }
 
-    /// Takes over the frames found; true if there were any.
-    pub(super) fn collect(&mut self) -> bool {
-        let mut any = false;
+    /// Takes over the frames found; returns how many there were.
+    pub(super) fn collect(&mut self) -> usize {
+        let mut found = 0;
         while let Some(frame) = self.frames.poll() {
-            any = true;
+            found += 1;
             self.first_rate.get_or_insert(frame.header.rate);
             self.queue.push_back(frame);
         }
@@ -67,7 +67,15 @@ impl AudioQueue {
         }
         // Also without frames, so that a stream of none cannot grow.
         self.frames.forget(self.queue.front().map_or(u64::MAX, |frame| frame.at));
-        any
+        found
+    }
+
+    /// The newest frames, with their bytes.
+    pub(super) fn newest(&self, count: usize) -> impl Iterator<Item = (AudioFrame, &[u8])> {
+        let from = self.queue.len().saturating_sub(count);
+        self.queue
+            .range(from..)
+            .map(|frame| (*frame, self.frames.bytes(frame.at, frame.at + frame.header.bytes as u64)))
     }
 
     pub(super) fn first_rate(&self) -> Option<u32> {
@@ -200,7 +208,10 @@ pub(super) fn assemble(
         quality.holes += found.holes;
         reason = reason.max(found.reason);
     }
-    let video = chunk.units.iter().filter(|unit| unit.dirty.is_none()).map(|unit| UnitRef {
+    let audio_from = u8::from(profile.video.is_some());
+    // Of radio, what was cut are frames of its first audio, which are written from their queue.
+    let pictures = if profile.video.is_some() { &chunk.units[..] } else { &[] };
+    let video = pictures.iter().filter(|unit| unit.dirty.is_none()).map(|unit| UnitRef {
         stream: 0,
         pts: unit.pts,
         dts: unit.dts,
@@ -209,11 +220,11 @@ pub(super) fn assemble(
         digest: unit.digest,
     });
     let mut units: Vec<UnitRef<'_>> = video.collect();
-    let has_video = !units.is_empty();
     for (number, (queue, found)) in queues.iter().zip(&audio).enumerate() {
-        group(profile, chunk, 1 + number as u8, &queue.frames, &found.frames, &mut units);
+        group(profile, chunk, audio_from + number as u8, &queue.frames, &found.frames, &mut units);
     }
-    let written = if has_video { write_refs(profile, units, chunk.opening.pts).ok() } else { None };
+    let opens = units.iter().any(|unit| unit.stream == 0);
+    let written = if opens { write_refs(profile, units, chunk.opening.pts).ok() } else { None };
     let state = match (reason, written) {
         (None, Some((bytes, index))) => ChunkState::Clean(CleanChunk { cid: ChunkCid::of(&bytes), bytes, index }),
         (reason, written) => {

@@ -6,6 +6,9 @@
 //!                 -> audio PES -> frames -> queue per audio -----------+-> assemble: canonical bytes, CID, unit index
 //! ```
 //!
+//! Radio has no video: the frames of its first audio are cut like pictures, each a random access point, and written
+//! like any other audio.
+//!
 //! Memory is bounded by `limits`: one unit in progress, the open chunk, and what waits for its audio.
 
 use std::collections::VecDeque;
@@ -22,7 +25,7 @@ use crate::ts::audio::{AudioFrames, Framing};
 use crate::ts::continuity::{Continuity, ContinuityCheck};
 use crate::ts::framer::{Framer, PACKET_BYTES};
 use crate::ts::packet::{NULL_PID, PAT_PID, Packet};
-use crate::ts::pes::{PesEvent, PesParser};
+use crate::ts::pes::{PesEvent, PesParser, PesTimes};
 use crate::ts::program::ProgramFinder;
 use crate::ts::psi::ProgramMap;
 use crate::ts::video::{HoleCause, VideoUnits};
@@ -217,7 +220,7 @@ impl Core {
     }
 
     fn table(&mut self, packet: &Packet<'_>, counters: &mut ReceptionCounters) {
-        let map = self.finder.push(packet, counters, roles::has_video).cloned();
+        let map = self.finder.push(packet, counters, roles::has_video, roles::has_audio).cloned();
         if let Some(map) = map {
             self.take_map(&map);
         }
@@ -293,7 +296,9 @@ impl Core {
                 self.roles[usize::from(*pid)] = FIRST_STREAM + 1 + number as u8;
             }
         }
-        self.roles[usize::from(pids.video)] = FIRST_STREAM;
+        if let Some(pid) = pids.video {
+            self.roles[usize::from(pid)] = FIRST_STREAM;
+        }
         self.pids = Some(pids);
     }
 
@@ -315,12 +320,7 @@ impl Core {
             PesEvent::Short => units.hole(true, HoleCause::Loss),
             PesEvent::Start(times) => {
                 units.pes_start(times);
-                if let Some(dts) = times.dts.or(times.pts) {
-                    let now = clock.map_or(MediaTime(dts.0 as i64), |clock| dts.unwrap_near(clock));
-                    let step = clock.map_or(0, |clock| now.0 - clock.0);
-                    *passed += if (0..=TICKS_PER_SECOND).contains(&step) { step } else { 0 };
-                    *clock = Some(now);
-                }
+                follow_clock(clock, passed, times);
             }
             PesEvent::Data(bytes) => units.push(bytes),
             PesEvent::Unusable { scrambled } => {
@@ -353,6 +353,7 @@ impl Core {
     }
 
     fn audio(&mut self, number: usize, packet: &Packet<'_>, counters: &mut ReceptionCounters) {
+        let is_radio = number == 0 && self.plan.as_ref().is_some_and(|plan| plan.profile.video.is_none());
         let Some(AudioInput { check, pes, queue }) = self.audio.get_mut(number) else { return };
         let Some(payload) = follow(check, packet, counters, |cause| {
             queue.frames.hole(cause);
@@ -360,20 +361,34 @@ impl Core {
         }) else {
             return;
         };
-        // Which wrap audio times belong to is told by the video.
-        let Some(clock) = self.video.clock else { return };
-        queue.heard(self.video.passed);
+        // Which wrap audio times belong to is told by the video, or by a radio's first audio.
+        let VideoInput { clock, passed, .. } = &mut self.video;
+        if clock.is_none() && !is_radio {
+            return;
+        }
+        queue.heard(*passed);
         pes.push(packet.unit_start, payload, |event| match event {
             PesEvent::Short => queue.frames.hole(HoleCause::Loss),
-            PesEvent::Start(times) => queue.frames.pes_start(times.pts),
-            PesEvent::Data(bytes) => queue.frames.push(bytes, clock),
+            PesEvent::Start(times) => {
+                queue.frames.pes_start(times.pts);
+                if is_radio {
+                    follow_clock(clock, passed, times);
+                }
+            }
+            PesEvent::Data(bytes) => queue.frames.push(bytes, clock.unwrap_or(MediaTime(0))),
             PesEvent::Unusable { scrambled } => {
                 queue.frames.hole(if scrambled { HoleCause::Scrambled } else { HoleCause::Loss });
             }
         });
-        if queue.collect() {
-            self.emit(false, counters);
+        let new = queue.collect();
+        if new == 0 {
+            return;
         }
+        if is_radio {
+            queue.newest(new).for_each(|(frame, data)| self.cutter.push_frame(&frame, data));
+            self.collect();
+        }
+        self.emit(false, counters);
     }
 
     /// Emits the chunks whose audio is complete, or will not come.
@@ -423,15 +438,21 @@ impl Core {
         while let Some(unit) = self.video.units.poll() {
             self.cutter.push(unit);
         }
-        self.audio.iter_mut().for_each(|input| {
-            input.queue.collect();
-        });
         self.collect();
         self.emit(false, counters);
         self.cutter.finish();
         self.collect();
         self.emit(true, counters);
     }
+}
+
+/// Follows the clock of what is cut.
+fn follow_clock(clock: &mut Option<MediaTime>, passed: &mut i64, times: PesTimes) {
+    let Some(dts) = times.dts.or(times.pts) else { return };
+    let now = clock.map_or(MediaTime(dts.0 as i64), |clock| dts.unwrap_near(clock));
+    let step = clock.map_or(0, |clock| now.0 - clock.0);
+    *passed += if (0..=TICKS_PER_SECOND).contains(&step) { step } else { 0 };
+    *clock = Some(now);
 }
 
 pub(super) fn framing(codec: AudioCodec) -> Framing {

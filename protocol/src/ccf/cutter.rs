@@ -7,6 +7,7 @@ use super::writer::unit_digest;
 use crate::ids::{ChunkIndex, TimelineId, UnitDigest};
 use crate::limits::{MAX_CHUNK_BYTES, MAX_CHUNK_UNITS, MAX_INTERVAL, MAX_PLAN_ANCHORS};
 use crate::time::{MediaTime, PTS_WRAP, Pts33, TICKS_PER_SECOND, Ticks};
+use crate::ts::audio::AudioFrame;
 use crate::ts::video::{HoleCause, VideoUnit};
 
 const WRAP: i64 = PTS_WRAP as i64;
@@ -224,6 +225,36 @@ impl Cutter {
         } else {
             (chunk.timeline, chunk.index)
         }
+    }
+
+    /// Takes the next frame of a radio's first audio: a unit that a decoder can begin at, cut like a picture.
+    pub(super) fn push_frame(&mut self, frame: &AudioFrame, data: &[u8]) {
+        // Forward over a hole the clock may well have gone on.
+        let backward = self.last.is_some_and(|last| frame.pts < last.received);
+        if frame.jump && (backward || frame.gap.is_none()) {
+            self.change_clock(frame.gap.is_none());
+        }
+        self.last = Some(Last { received: frame.pts, stands: frame.pts, whole: true });
+        let digest = unit_digest(data);
+        // Frames of silence are alike, so an anchor at another time proves nothing: received times stand.
+        self.identify(digest, frame.pts, true);
+        let unit = CutUnit {
+            pts: frame.pts,
+            dts: frame.pts,
+            rap: true,
+            // Its bytes are written from the queue.
+            data: Vec::new(),
+            digest,
+            dirty: None,
+            after_hole: frame.gap,
+        };
+        if let Some(cause) = frame.gap
+            && let Some(last) = self.open.as_mut().and_then(|open| open.units.last_mut())
+        {
+            // Frames may be missing behind it.
+            last.dirty = Some(cause);
+        }
+        self.place(unit);
     }
 
     /// Takes the next unit in decode order.

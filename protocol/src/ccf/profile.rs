@@ -383,7 +383,7 @@ pub enum PlanError {
 /// Which programme of a transport stream to cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProgramSelect {
-    /// The first programme of the PAT that has a core video.
+    /// The first programme of the PAT that has a core video, or where none has, the first with an audio.
     First,
     /// The programme of this number.
     Number(u16),

@@ -9,7 +9,8 @@ use crate::ts::psi::{MapStream, ProgramMap};
 /// PIDs of the core roles of a programme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RolePids {
-    pub video: u16,
+    /// `None` for radio.
+    pub video: Option<u16>,
     /// In profile order; `None` where the map omits the audio.
     pub audio: Vec<Option<u16>>,
 }
@@ -60,11 +61,6 @@ fn kind(stream: &MapStream) -> Kind {
     }
 }
 
-/// Codecs whose canonical form this version writes.
-fn is_cut(kind: Kind) -> bool {
-    matches!(kind, Kind::Video(_) | Kind::Audio(_))
-}
-
 struct Audio {
     pid: u16,
     kind: Kind,
@@ -98,6 +94,11 @@ pub(super) fn has_video(map: &ProgramMap) -> bool {
     video(map).is_some()
 }
 
+/// Whether it has a core audio, of whatever codec.
+pub(super) fn has_audio(map: &ProgramMap) -> bool {
+    !audios(map).is_empty()
+}
+
 fn label(number: usize, language: Option<Language>) -> String {
     language.map_or_else(|| format!("audio {number}"), |language| format!("audio {number} ({language})"))
 }
@@ -105,17 +106,20 @@ fn label(number: usize, language: Option<Language>) -> String {
 /// The profile of a programme as its map tells it: all its audios are core. `Err` names role and codec.
 pub(super) fn discover(map: &ProgramMap) -> Result<Profile, String> {
     let codec = match video(map) {
-        Some((_, Kind::Video(codec))) if is_cut(Kind::Video(codec)) => codec,
+        Some((_, Kind::Video(codec))) => Some(codec),
         Some((_, other)) => return Err(format!("video is {other}, which this version does not cut")),
-        None => return Err("the programme has no video, and this version does not cut radio".to_owned()),
+        None => None,
     };
     let mut found = audios(map);
+    if codec.is_none() && found.is_empty() {
+        return Err("the programme has neither video nor audio".to_owned());
+    }
     // CCF: by component tag, else language and type, else order of appearance.
     found.sort_by_key(|audio| (audio.tag.is_none(), audio.tag, audio.language, audio.stream_type));
     let mut profiles = Vec::new();
     for (number, audio) in found.iter().take(MAX_CORE_AUDIO).enumerate() {
         match audio.kind {
-            Kind::Audio(codec) if is_cut(audio.kind) => profiles.push(AudioProfile {
+            Kind::Audio(codec) => profiles.push(AudioProfile {
                 codec,
                 language: audio.language,
                 component_tag: audio.tag,
@@ -126,7 +130,7 @@ pub(super) fn discover(map: &ProgramMap) -> Result<Profile, String> {
             }
         }
     }
-    let mut profile = Profile::new(Some(codec), profiles);
+    let mut profile = Profile::new(codec, profiles);
     while !profile.map_fits() {
         profile.audio.pop();
     }
@@ -135,16 +139,12 @@ pub(super) fn discover(map: &ProgramMap) -> Result<Profile, String> {
 
 /// Finds the core roles of a profile in a programme map. `Err` names the role and codec that do not fit.
 pub(super) fn assign(profile: &Profile, map: &ProgramMap) -> Result<RolePids, String> {
-    let Some(wanted) = profile.video else {
-        return Err("the profile has no video, and this version does not cut radio".to_owned());
-    };
-    if !is_cut(Kind::Video(wanted)) {
-        return Err(format!("video of the profile is {wanted}, which this version does not cut"));
-    }
-    let video = match video(map) {
-        Some((pid, Kind::Video(codec))) if codec == wanted => pid,
-        Some((_, other)) => return Err(format!("video is {other}, the profile says {wanted}")),
-        None => return Err(format!("the programme has no video, the profile says {wanted}")),
+    let video = match (profile.video, video(map)) {
+        // A radio programme that shows a picture for a while is still radio.
+        (None, _) => None,
+        (Some(wanted), Some((pid, Kind::Video(codec)))) if codec == wanted => Some(pid),
+        (Some(wanted), Some((_, other))) => return Err(format!("video is {other}, the profile says {wanted}")),
+        (Some(wanted), None) => return Err(format!("the programme has no video, the profile says {wanted}")),
     };
     let mut left = audios(map);
     let mut pids = vec![None; profile.audio.len()];
@@ -174,15 +174,14 @@ pub(super) fn assign(profile: &Profile, map: &ProgramMap) -> Result<RolePids, St
         }
     }
     for (number, want) in profile.audio.iter().enumerate() {
-        if !is_cut(Kind::Audio(want.codec)) {
-            let role = label(number, want.language);
-            return Err(format!("{role} of the profile is {}, which this version does not cut", want.codec));
-        }
         // An audio of the role's language in another codec is the role in another codec.
         let other = left.iter().find(|have| pids[number].is_none() && have.language == want.language);
         if let Some(other) = other {
             return Err(format!("{} is {}, the profile says {}", label(number, want.language), other.kind, want.codec));
         }
+    }
+    if let (None, Some(None), Some(want)) = (video, pids.first(), profile.audio.first()) {
+        return Err(format!("the programme lacks {}, the profile says {}", label(0, want.language), want.codec));
     }
     Ok(RolePids { video, audio: pids })
 }

@@ -50,7 +50,7 @@ pub struct ProgramFinder {
 }
 
 impl ProgramFinder {
-    /// Follows the programme with this number, or the first in the PAT that `has_video`.
+    /// Follows the programme with this number, or the first in the PAT that is `best`, or if none is, that is `good`.
     #[must_use]
     pub fn new(wanted: Option<u16>) -> Self {
         Self {
@@ -74,7 +74,8 @@ impl ProgramFinder {
         &mut self,
         packet: &Packet<'_>,
         counters: &mut ReceptionCounters,
-        has_video: impl Fn(&ProgramMap) -> bool,
+        best: impl Fn(&ProgramMap) -> bool,
+        good: impl Fn(&ProgramMap) -> bool,
     ) -> Option<&ProgramMap> {
         if packet.pid == PAT_PID {
             let mut programs = None;
@@ -94,7 +95,7 @@ impl ProgramFinder {
                 return None;
             }
         }
-        let map = self.choose(has_video)?.clone();
+        let map = self.choose(best, good)?.clone();
         if self.reported.as_ref() == Some(&map) {
             return None;
         }
@@ -117,11 +118,15 @@ impl ProgramFinder {
         self.programs = programs;
     }
 
-    fn choose(&mut self, has_video: impl Fn(&ProgramMap) -> bool) -> Option<&ProgramMap> {
+    fn choose(
+        &mut self,
+        best: impl Fn(&ProgramMap) -> bool,
+        good: impl Fn(&ProgramMap) -> bool,
+    ) -> Option<&ProgramMap> {
         if self.wanted.is_none() {
             for (number, _) in &self.programs {
                 match self.maps.get(number) {
-                    Some(map) if has_video(map) => {
+                    Some(map) if best(map) => {
                         self.wanted = Some(*number);
                         break;
                     }
@@ -129,6 +134,10 @@ impl ProgramFinder {
                     _ => {}
                 }
             }
+        }
+        if self.wanted.is_none() {
+            let is_good = |number: &u16| self.maps.get(number).is_some_and(&good);
+            self.wanted = self.programs.iter().map(|(number, _)| *number).find(is_good);
         }
         self.maps.get(&self.wanted?)
     }

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use aftercast_protocol::ccf::{Chunk, ChunkState, Chunker, ChunkerEvent, CleanChunk, ProgramSelect, VideoCodec};
-use aftercast_protocol::ids::ChunkCid;
+use aftercast_protocol::ccf::{
+    Anchor, Chunk, ChunkState, Chunker, ChunkerEvent, CleanChunk, ProgramSelect, VideoCodec,
+};
+use aftercast_protocol::ids::{ChunkCid, TimelineId};
 use aftercast_protocol::time::Ticks;
 use aftercast_protocol::ts::psi::crc32;
 
@@ -24,6 +26,10 @@ pub const SOURCES: [(&str, &[u8]); 7] = [
     ("hevc-aac", include_bytes!("../data/hevc-aac.ts")),
     ("mpeg2-mp2", include_bytes!("../data/mpeg2-mp2.ts")),
 ];
+
+/// Radio: eight seconds of a tone, MPEG audio at 48 kHz and AAC at 44.1 kHz.
+pub const RADIO: [(&str, &[u8]); 2] =
+    [("radio-mp2", include_bytes!("../data/radio-mp2.ts")), ("radio-aac", include_bytes!("../data/radio-aac.ts"))];
 
 /// Small deterministic generator (splitmix64), so that a failing seed replays.
 pub struct Rng(pub u64);
@@ -77,6 +83,21 @@ impl Run {
         });
         clean.collect::<Vec<_>>().concat()
     }
+}
+
+/// A chunk's canonical form, if it has one.
+pub fn clean_of(chunk: &Chunk) -> Option<&CleanChunk> {
+    match &chunk.state {
+        ChunkState::Clean(clean) => Some(clean),
+        ChunkState::Withheld(_) => None,
+    }
+}
+
+/// Anchors of the clean chunks of a run.
+pub fn anchors_of(run: &Run) -> Vec<Anchor> {
+    let anchor =
+        |chunk: &Chunk| Anchor { timeline: TimelineId(0), index: chunk.index, pts: chunk.pts, digest: chunk.opening };
+    run.chunks.iter().filter(|chunk| clean_of(chunk).is_some()).map(anchor).collect()
 }
 
 pub fn run_with(mut chunker: Chunker, bytes: &[u8], piece: usize) -> Run {
