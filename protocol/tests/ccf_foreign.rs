@@ -68,8 +68,8 @@ fn capture(name: &str) -> Option<Vec<u8>> {
 
 /// Cuts one programme of a capture with the boundaries that it shows itself for anchors: captures are too short to
 /// prove many without. They also end before the sound of their last pictures, so it may be left out.
-fn anchored(bytes: &[u8], program: ProgramSelect, sound: bool) -> Run {
-    let alone = run_with(Chunker::discover(INTERVAL, program).expect("a legal interval"), bytes, 70_000);
+fn anchored(bytes: &[u8], program: &ProgramSelect, sound: bool) -> Run {
+    let alone = run_with(Chunker::discover(INTERVAL, program.clone()).expect("a legal interval"), bytes, 70_000);
     let mut plan = alone.chunker.plan().expect("a programme that can be cut").clone();
     let anchor =
         |chunk: &Chunk| Anchor { timeline: TimelineId(0), index: chunk.index, pts: chunk.pts, digest: chunk.opening };
@@ -77,7 +77,7 @@ fn anchored(bytes: &[u8], program: ProgramSelect, sound: bool) -> Run {
     if !sound {
         plan.profile.audio.clear();
     }
-    run_with(Chunker::new(plan, program).expect("a legal plan"), bytes, 70_000)
+    run_with(Chunker::new(plan, program.clone()).expect("a legal plan"), bytes, 70_000)
 }
 
 #[test]
@@ -96,17 +96,43 @@ fn real_broadcasts_give_the_same_chunks_however_they_are_carried() {
         let Some(bytes) = capture(name) else { continue };
         let source = packets(&bytes);
         for (sound, expected) in [(false, pictures), (true, with_sound)] {
-            let reference = anchored(&bytes, program, sound).clean();
+            let reference = anchored(&bytes, &program, sound).clean();
             assert_eq!(reference.len(), expected, "{name}, {program:?}, sound: {sound}");
             for seed in 0..2 {
                 let mut rng = Rng(seed);
                 let carried = flip_harmless_flags(&rephase_counters(&source, &mut rng), &mut rng);
                 let carried = duplicate_some(&stuff_nulls(&carried, &mut rng), &mut rng);
-                let other = anchored(carried.as_flattened(), program, sound);
+                let other = anchored(carried.as_flattened(), &program, sound);
                 assert_eq!(other.clean(), reference, "{name}, {program:?}, seed {seed}");
             }
         }
     }
+}
+
+#[test]
+fn programmes_of_a_real_multiplex_are_found_by_name_and_cut_beside_each_other() {
+    let Some(bytes) = capture("mux-8-programs.ts") else { return };
+    for (name, number) in [("rai 2", 3402), ("Rai Radio1", 3404), ("Rai 3 TGR Emilia Romagna", 3403)] {
+        let by = |program: ProgramSelect| {
+            let run = run_with(Chunker::discover(INTERVAL, program).expect("a legal interval"), &bytes, 5_000);
+            run.chunks
+        };
+        let chunks = by(ProgramSelect::Number(number));
+        assert!(!chunks.is_empty(), "{name}");
+        // Names come less often than maps, so the beginning may be missed.
+        let named = by(name.parse().expect("any text"));
+        assert!(
+            chunks.ends_with(&named[1..]) && named.len() > 1 || named == chunks,
+            "{name}: {} of {}",
+            named.len(),
+            chunks.len()
+        );
+    }
+    assert!(
+        run_with(Chunker::discover(INTERVAL, ProgramSelect::Name("Rai 9".into())).expect("legal"), &bytes, 5_000)
+            .chunks
+            .is_empty()
+    );
 }
 
 #[test]

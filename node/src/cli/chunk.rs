@@ -32,9 +32,9 @@ pub struct ChunkArgs {
     /// Distance of chunk boundaries in media time: 4s, 480ms (default 4s, or the plan's)
     #[arg(long, value_parser = parse_interval)]
     interval: Option<Ticks>,
-    /// Programme number (default: the first with video)
+    /// Programme, by number or name (default: the first with video, or else with sound)
     #[arg(long)]
-    program: Option<u16>,
+    program: Option<ProgramSelect>,
     /// Plan file with profile, interval and anchors (default: profile taken from the input)
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
@@ -138,7 +138,7 @@ pub fn run(args: ChunkArgs) -> anyhow::Result<ExitCode> {
 
 /// The chunker, and the anchors that its plan already has.
 fn prepare(args: &ChunkArgs) -> anyhow::Result<(Chunker, Vec<Anchor>)> {
-    let program = args.program.map_or(ProgramSelect::First, ProgramSelect::Number);
+    let program = args.program.clone().unwrap_or(ProgramSelect::First);
     let Some(path) = &args.plan else {
         let interval = args.interval.unwrap_or(DEFAULT_INTERVAL);
         return Ok((Chunker::discover(interval, program)?, Vec::new()));
@@ -234,9 +234,9 @@ impl<'a> Cut<'a> {
         }
         let Some(plan) = chunker.plan() else {
             if !self.mismatch {
-                match self.args.program {
-                    Some(number) => self.progress.note(&format!("error: programme {number} was not found")),
-                    None => self.progress.note("error: no programme with video was found"),
+                match &self.args.program {
+                    Some(program) => self.progress.note(&format!("error: programme {program} was not found")),
+                    None => self.progress.note("error: no programme with video or sound was found"),
                 }
             }
             return Ok(ExitCode::FAILURE);

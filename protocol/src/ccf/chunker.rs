@@ -26,7 +26,7 @@ use crate::ts::continuity::{Continuity, ContinuityCheck};
 use crate::ts::framer::{Framer, PACKET_BYTES};
 use crate::ts::packet::{NULL_PID, PAT_PID, Packet};
 use crate::ts::pes::{PesEvent, PesParser, PesTimes};
-use crate::ts::program::ProgramFinder;
+use crate::ts::program::{ProgramFinder, Wanted};
 use crate::ts::psi::ProgramMap;
 use crate::ts::video::{HoleCause, VideoUnits};
 
@@ -153,8 +153,9 @@ struct Core {
 impl Core {
     fn new(interval: Ticks, plan: Option<ChunkPlan>, cutter: Cutter, program: ProgramSelect) -> Self {
         let wanted = match program {
-            ProgramSelect::First => None,
-            ProgramSelect::Number(number) => Some(number),
+            ProgramSelect::First => Wanted::First,
+            ProgramSelect::Number(number) => Wanted::Number(number),
+            ProgramSelect::Name(name) => Wanted::Name(name),
         };
         let mut roles = vec![IGNORED; 1 << 13];
         roles[usize::from(PAT_PID)] = TABLE;

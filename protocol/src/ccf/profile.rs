@@ -381,10 +381,31 @@ pub enum PlanError {
 }
 
 /// Which programme of a transport stream to cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProgramSelect {
     /// The first programme of the PAT that has a core video, or where none has, the first with an audio.
     First,
     /// The programme of this number.
     Number(u16),
+    /// The programme that the stream's own tables call so, in letters of either case (DVB's services, ATSC's virtual
+    /// channels).
+    Name(String),
+}
+
+impl FromStr for ProgramSelect {
+    type Err = std::convert::Infallible;
+    /// A number names a programme by its number, anything else by its name.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(text.parse().map_or_else(|_| Self::Name(text.to_owned()), Self::Number))
+    }
+}
+
+impl fmt::Display for ProgramSelect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::First => f.write_str("first"),
+            Self::Number(number) => number.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
 }

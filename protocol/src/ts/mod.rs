@@ -15,6 +15,7 @@ pub mod mpeg2;
 mod mpeg2_times;
 pub mod mpeg_audio;
 pub mod nal;
+pub mod names;
 pub mod packet;
 pub mod pes;
 pub mod program;

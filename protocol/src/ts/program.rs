@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::ReceptionCounters;
 use super::continuity::{Continuity, ContinuityCheck};
+use super::names::{PSIP_PID, SDT_PID, is_same, names};
 use super::packet::{PAT_PID, Packet};
 use super::psi::{ProgramMap, SectionAssembler, crc32, parse_pat, parse_pmt};
 
@@ -25,20 +26,35 @@ impl TablePid {
             Continuity::First | Continuity::Follows => {}
         }
         self.sections.push(packet.unit_start, payload, |section| {
-            // A short-form section has no CRC; PAT and PMT always have one.
+            // A short-form section has no CRC; those that are read here always have one.
             if crc32(section) == 0 {
                 sink(section);
-            } else {
+            } else if section.get(1).is_some_and(|flags| flags & 0x80 != 0) {
                 counters.crc_errors += 1;
             }
         });
     }
 }
 
+/// Which programme is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// The first in the PAT that is best, or if none is, that is good.
+    First,
+    /// The one of this number.
+    Number(u16),
+    /// The one of this name.
+    Name(String),
+}
+
 /// Follows the tables and tells the chosen programme's map.
 #[derive(Debug)]
 pub struct ProgramFinder {
-    wanted: Option<u16>,
+    wanted: Wanted,
+    /// The programme that was chosen.
+    chosen: Option<u16>,
+    /// Tables with names, by PID; none where no name is wanted.
+    names: BTreeMap<u16, TablePid>,
     pat: TablePid,
     pats: u32,
     /// Number and PMT PID in the order of the PAT.
@@ -50,11 +66,14 @@ pub struct ProgramFinder {
 }
 
 impl ProgramFinder {
-    /// Follows the programme with this number, or the first in the PAT that is `best`, or if none is, that is `good`.
+    /// Follows this programme.
     #[must_use]
-    pub fn new(wanted: Option<u16>) -> Self {
+    pub fn new(wanted: Wanted) -> Self {
+        let by_name: &[u16] = if matches!(wanted, Wanted::Name(_)) { &[SDT_PID, PSIP_PID] } else { &[] };
         Self {
+            chosen: if let Wanted::Number(number) = wanted { Some(number) } else { None },
             wanted,
+            names: by_name.iter().map(|pid| (*pid, TablePid::default())).collect(),
             pat: TablePid::default(),
             pats: 0,
             programs: Vec::new(),
@@ -66,7 +85,7 @@ impl ProgramFinder {
 
     /// PIDs whose packets belong here, the PAT's first.
     pub fn pids(&self) -> impl Iterator<Item = u16> {
-        std::iter::once(PAT_PID).chain(self.pmts.keys().copied())
+        std::iter::once(PAT_PID).chain(self.names.keys().copied()).chain(self.pmts.keys().copied())
     }
 
     /// Takes a packet of a wanted PID; returns the chosen programme's map when it is new or changed.
@@ -81,6 +100,13 @@ impl ProgramFinder {
             let mut programs = None;
             self.pat.push(packet, counters, |section| programs = parse_pat(section).or(programs.take()));
             self.take_pat(programs?);
+        } else if let (Some(table), Wanted::Name(wanted)) = (self.names.get_mut(&packet.pid), &self.wanted) {
+            let mut found = None;
+            table.push(packet, counters, |section| {
+                let named = names(section).into_iter().find(|(_, name)| is_same(name, wanted));
+                found = named.map(|(number, _)| number).or(found);
+            });
+            self.chosen = Some(found?);
         } else {
             let (maps, programs) = (&mut self.maps, &self.programs);
             let changed = &mut false;
@@ -111,7 +137,7 @@ impl ProgramFinder {
         self.maps.retain(|number, _| programs.iter().any(|(listed, _)| listed == number));
         self.pmts.retain(|pid, _| programs.iter().any(|(_, listed)| listed == pid));
         for &(number, pid) in &programs {
-            if self.wanted.is_none_or(|wanted| wanted == number) {
+            if self.chosen.is_none_or(|chosen| chosen == number) {
                 self.pmts.entry(pid).or_default();
             }
         }
@@ -123,11 +149,11 @@ impl ProgramFinder {
         best: impl Fn(&ProgramMap) -> bool,
         good: impl Fn(&ProgramMap) -> bool,
     ) -> Option<&ProgramMap> {
-        if self.wanted.is_none() {
+        if self.chosen.is_none() && self.wanted == Wanted::First {
             for (number, _) in &self.programs {
                 match self.maps.get(number) {
                     Some(map) if best(map) => {
-                        self.wanted = Some(*number);
+                        self.chosen = Some(*number);
                         break;
                     }
                     None if self.pats < PATS_TO_WAIT => return None,
@@ -135,10 +161,10 @@ impl ProgramFinder {
                 }
             }
         }
-        if self.wanted.is_none() {
+        if self.chosen.is_none() && self.wanted == Wanted::First {
             let is_good = |number: &u16| self.maps.get(number).is_some_and(&good);
-            self.wanted = self.programs.iter().map(|(number, _)| *number).find(is_good);
+            self.chosen = self.programs.iter().map(|(number, _)| *number).find(is_good);
         }
-        self.maps.get(&self.wanted?)
+        self.maps.get(&self.chosen?)
     }
 }

@@ -88,6 +88,11 @@ fn long_section(section: &[u8], table: u8) -> Option<LongSection<'_>> {
     Some(LongSection { extension: u16::from_be_bytes([section[3], section[4]]), body })
 }
 
+/// What stands between header and CRC of a long-form section in force.
+pub(super) fn long_body(section: &[u8], table: u8) -> Option<&[u8]> {
+    long_section(section, table).map(|section| section.body)
+}
+
 /// Programmes of a PAT section: number and PMT PID, in its order. `None` if it is something else.
 #[must_use]
 pub fn parse_pat(section: &[u8]) -> Option<Vec<(u16, u16)>> {
@@ -134,18 +139,19 @@ pub fn parse_pmt(section: &[u8]) -> Option<ProgramMap> {
     let mut streams = Vec::new();
     while let [stream_type, pid_high, pid_low, len_high, len_low, after @ ..] = rest {
         let len = usize::from(u16::from_be_bytes([*len_high, *len_low]) & 0x0FFF);
-        let (descriptors, next) = after.split_at_checked(len)?;
+        let (loop_bytes, next) = after.split_at_checked(len)?;
         streams.push(MapStream {
             stream_type: *stream_type,
             pid: u16::from_be_bytes([pid_high & 0x1F, *pid_low]),
-            descriptors: split_descriptors(descriptors),
+            descriptors: descriptors(loop_bytes),
         });
         rest = next;
     }
     Some(ProgramMap { number, streams })
 }
 
-fn split_descriptors(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+/// Tags and contents of descriptors.
+pub(super) fn descriptors(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let mut found = Vec::new();
     while let [tag, len, rest @ ..] = bytes {
         let Some((content, next)) = rest.split_at_checked(usize::from(*len)) else { break };
