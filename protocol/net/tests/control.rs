@@ -139,6 +139,19 @@ async fn a_banned_device_is_refused_both_ways() {
     assert!(a.net.connected().is_empty());
 }
 
+/// What waits for the other side's frames hears of the end too, whoever wrote last on the same stream.
+#[tokio::test]
+async fn a_connection_closed_here_ends_here_after_frames_were_sent_on_it() {
+    let (mut a, mut b) = pair((1, 2), TCP).await;
+    for frame in 0..20u8 {
+        a.net.send(b.device(), vec![frame]).await.unwrap();
+        assert_eq!(b.frame().await, (a.device(), vec![frame]));
+    }
+    a.net.disconnect(b.device());
+    a.disconnected(b.device()).await;
+    b.disconnected(a.device()).await;
+}
+
 #[tokio::test]
 async fn devices_meet_again_after_a_disconnect() {
     let (mut a, mut b) = pair((1, 2), TCP).await;
