@@ -66,8 +66,12 @@ pub struct SeedClient {
     data_dir: PathBuf,
     next: AtomicU64,
     pending: Mutex<BTreeMap<u64, mpsc::Sender<CtlMsg>>>,
+    /// Connections so far.
+    connections: AtomicU64,
     /// Number of the connection that stands; none where none does.
     online: watch::Sender<Option<u64>>,
+    /// The last one on which the seed was greeted: it refuses whoever asks before saying who it is.
+    greeted: AtomicU64,
     refused: Mutex<Option<Refused>>,
     duties: Mutex<DutyBook>,
     /// Channels that this device was ordered to witness, until when.
@@ -103,7 +107,9 @@ impl SeedClient {
             data_dir,
             next: AtomicU64::new(1),
             pending: Mutex::default(),
+            connections: AtomicU64::new(0),
             online: watch::Sender::new(None),
+            greeted: AtomicU64::new(0),
             refused: Mutex::default(),
             duties: Mutex::default(),
             witnessing: Mutex::default(),
@@ -123,10 +129,10 @@ impl SeedClient {
         self.seed
     }
 
-    /// Whether there is a connection.
+    /// Whether there is a connection, and the seed was greeted on it.
     #[must_use]
     pub fn is_online(&self) -> bool {
-        self.online.borrow().is_some()
+        *self.online.borrow() == Some(self.greeted.load(Ordering::Relaxed))
     }
 
     /// Why the seed does not talk to this device, if it said so.
@@ -171,7 +177,13 @@ impl SeedClient {
 
     pub(crate) fn connected(&self) {
         *lock(&self.refused) = None;
-        self.online.send_modify(|online| *online = Some(online.map_or(0, |n| n) + 1));
+        self.online.send_replace(Some(self.connections.fetch_add(1, Ordering::Relaxed) + 1));
+        self.library.touch();
+    }
+
+    /// The greeting was sent on this connection: requests may follow.
+    pub(super) fn greeted(&self, connection: u64) {
+        self.greeted.store(connection, Ordering::Relaxed);
         self.library.touch();
     }
 

@@ -80,15 +80,14 @@ impl SessionContext {
     async fn session(&self) -> bool {
         let mut online = self.seed.online();
         // The swarm's event may come a moment after the dial's answer.
-        let up = matches!(timeout(LOOK, online.wait_for(Option::is_some)).await, Ok(Ok(_)));
-        if !up {
-            return false;
-        }
+        let up = timeout(LOOK, online.wait_for(Option::is_some)).await;
+        let Some(connection) = up.ok().and_then(Result::ok).and_then(|number| *number) else { return false };
         let mut told = self.capability();
         if let Err(error) = self.greet(told).await {
             tracing::warn!(%error, "the seed was not greeted");
             return true;
         }
+        self.seed.greeted(connection);
         tracing::info!("connected to the seed");
         let work = async {
             self.take_up().await;
@@ -106,7 +105,8 @@ impl SessionContext {
         };
         tokio::select! {
             () = work => {}
-            _ = online.wait_for(Option::is_none) => tracing::info!("lost the seed; recording goes on"),
+            // Another connection is no better: the seed was not greeted on it.
+            _ = online.wait_for(|now| *now != Some(connection)) => tracing::info!("lost the seed; recording goes on"),
         }
         true
     }
