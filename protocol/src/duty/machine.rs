@@ -392,6 +392,12 @@ impl Duties {
         (self.chunks.len(), self.left)
     }
 
+    /// Uploads that a device was ordered to do and that are not done.
+    #[must_use]
+    pub fn under_way(&self, device: DeviceId) -> usize {
+        self.nodes.get(&device).map_or(0, |account| account.pulls)
+    }
+
     /// Counters, for metrics.
     #[must_use]
     pub fn counters(&self) -> DutyCounters {

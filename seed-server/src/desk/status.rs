@@ -105,6 +105,8 @@ pub struct NodeStatus {
     pub uplink_declared_bps: u64,
     /// Whether it pays by volume.
     pub metered: bool,
+    /// Chunks that it was ordered to upload and that are not there yet.
+    pub uploads_due: usize,
     /// Bytes pulled from it so far.
     pub uploaded_bytes: u64,
 }
@@ -171,6 +173,7 @@ impl Desk {
                 connected: node.is_some(),
                 uplink_declared_bps: capability.map_or(0, |capability| capability.uplink_declared_bps),
                 metered: capability.is_some_and(|capability| capability.metered),
+                uploads_due: self.duties.under_way(record.device),
                 uploaded_bytes: record.uploaded_bytes,
             }
         };
