@@ -23,7 +23,7 @@ pub struct SeedMetrics {
     pub pulled_bytes: Counter,
     /// Bytes of chunks stored.
     pub unique_bytes: Counter,
-    /// Nodes that sent bytes which are not their chunk's.
+    /// Uploads in which a node sent bytes that are not the chunk's.
     pub liars: Counter,
     /// Heads made, and their bytes.
     pub heads: Counter,
@@ -48,7 +48,7 @@ impl SeedMetrics {
         counter("reports", "Reports of recorders", &self.reports);
         counter("pulled_bytes", "Bytes pulled from nodes, repeats included", &self.pulled_bytes);
         counter("unique_bytes", "Bytes of chunks stored", &self.unique_bytes);
-        counter("liars", "Nodes that sent wrong bytes", &self.liars);
+        counter("liars", "Uploads with wrong bytes", &self.liars);
         counter("heads", "Heads transcoded", &self.heads);
         counter("head_bytes", "Bytes of heads", &self.head_bytes);
         counter("archive_bytes", "Bytes of archive renditions", &self.archive_bytes);
