@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aftercast_protocol::duty::Capability;
 use aftercast_protocol::ids::{ChannelId, DeviceId, RecordingId, SubscriberId};
+use aftercast_protocol::manifest::Entry;
 use aftercast_protocol::time::UnixMillis;
 use aftercast_protocol::wire::lane::LaneRefusal;
 use serde::Serialize;
@@ -119,6 +120,8 @@ pub struct ManifestStatus {
     pub complete: bool,
     /// Chunks that can be played.
     pub chunks: usize,
+    /// Of those: covered by the grant that this device holds, so that it may fetch them while the seed is away.
+    pub granted: usize,
     /// Places without a chunk.
     pub gaps: usize,
 }
@@ -129,10 +132,14 @@ impl Node {
     pub fn recording_status(&self, recording: &Recording) -> RecordingStatus {
         let manifest = self.library.manifest(recording.id).map(|manifest| {
             let chunks = manifest.entries.iter().filter(|entry| entry.cid().is_some()).count();
+            let grant = self.seed.device().and_then(|seed| self.library.grant(recording.id, &seed));
+            let spans = grant.filter(|grant| grant.expires > wall()).map_or(Vec::new(), |grant| grant.spans.clone());
+            let granted = |entry: &&Entry| entry.cid().is_some() && spans.iter().any(|span| span.contains(entry.slot));
             ManifestStatus {
                 revision: manifest.revision,
                 complete: manifest.complete,
                 chunks,
+                granted: manifest.entries.iter().filter(granted).count(),
                 gaps: manifest.entries.len() - chunks,
             }
         });
