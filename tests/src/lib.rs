@@ -7,13 +7,16 @@
 //!                              +--> DamageLog: what a test may expect to be missing, and what it may not
 //! ```
 //!
-//! `processes` runs seeds and nodes, `demo` puts everything together and `report` says what came of it.
+//! `processes` runs seeds and nodes and `device` is a device without a product's manners; a `stage` is what an
+//! end-to-end test begins with. `demo` puts everything together and `report` says what came of it.
 //!
-//! Nothing here uses the product's transport stream code: the generator must be able to disagree with it.
+//! Nothing that makes or harms a broadcast uses the product's transport stream code: it must be able to disagree.
 
 pub mod broadcast;
 pub mod demo;
+pub mod device;
 pub mod impair;
 pub mod media;
 pub mod processes;
 pub mod report;
+pub mod stage;

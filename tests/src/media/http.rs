@@ -119,7 +119,7 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
 }
 
 /// The path of a GET request, once its headers are read.
-fn read_request(stream: &TcpStream) -> io::Result<Option<String>> {
+pub(super) fn read_request(stream: &TcpStream) -> io::Result<Option<String>> {
     let mut lines = BufReader::new(stream.take(MOST_REQUEST)).lines();
     let first = lines.next().transpose()?.unwrap_or_default();
     for line in lines {

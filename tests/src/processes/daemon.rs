@@ -115,12 +115,18 @@ impl Daemon {
     /// # Errors
     /// It did not end in time (it is killed then), or ended with an error.
     pub fn terminate(mut self) -> anyhow::Result<()> {
-        if !tell(self.child.id(), "TERM") {
-            bail!("{} could not be told to end", self.name);
-        }
+        self.signal("TERM")?;
         let status = self.wait()?;
         if !status.success() {
             bail!("{} ended with {status}: {}", self.name, last_words(&self.log));
+        }
+        Ok(())
+    }
+
+    /// Sends a signal, named as `kill` names it.
+    pub(super) fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        if !tell(self.child.id(), signal) {
+            bail!("{} could not be sent {signal}", self.name);
         }
         Ok(())
     }

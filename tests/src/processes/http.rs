@@ -75,3 +75,27 @@ fn bytes(mut response: Response<ureq::Body>, url: &str) -> anyhow::Result<(u16, 
     }
     Ok((status.as_u16(), bytes))
 }
+
+/// Names of segments in an HLS playlist (RFC 8216, 4.1).
+#[must_use]
+pub fn segment_names(playlist: &str) -> Vec<String> {
+    playlist
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn playlists_name_segments_on_lines_of_their_own() {
+        assert_eq!(
+            segment_names("#EXTM3U\n#EXTINF:2,\nhead-0-1.ts\r\n\n#EXTINF:2,\n0-2.ts\n"),
+            ["head-0-1.ts", "0-2.ts"]
+        );
+    }
+}

@@ -18,8 +18,10 @@ use super::status::NodeStatus;
 /// How a node is set up.
 #[derive(Debug, Clone)]
 pub struct NodeOptions {
-    /// Its name in messages, and its subscriber.
+    /// Its name in messages.
     pub name: String,
+    /// Whose device it is; the name's where none is given.
+    pub subscriber: Option<String>,
     /// Channel and input URL.
     pub input: Option<(String, String)>,
     /// Its line, in bits per second; all of it may be used.
@@ -34,7 +36,20 @@ impl NodeOptions {
     /// A node with a line that is no limit.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), input: None, uplink_bps: 200_000_000, metered: false, quota_bytes: None }
+        Self {
+            name: name.to_owned(),
+            subscriber: None,
+            input: None,
+            uplink_bps: 200_000_000,
+            metered: false,
+            quota_bytes: None,
+        }
+    }
+
+    /// As a device of this subscriber.
+    #[must_use]
+    pub fn of(self, subscriber: &str) -> Self {
+        Self { subscriber: Some(subscriber.to_owned()), ..self }
     }
 
     /// With an input for a channel.
@@ -81,12 +96,12 @@ impl NodeProcess {
         Ok(node)
     }
 
-    /// Enrols it, under its name as subscriber.
+    /// Enrols it as a device of its subscriber.
     ///
     /// # Errors
     /// The seed or the node refused.
     pub fn join(&self, seed: &SeedProcess) -> anyhow::Result<()> {
-        let code = seed.enrol(&self.options.name)?;
+        let code = seed.enrol(self.options.subscriber.as_deref().unwrap_or(&self.options.name))?;
         output(Command::new(&self.programs.node).args(["join", &code, "--config"]).arg(self.config()))?;
         Ok(())
     }
@@ -144,6 +159,14 @@ impl NodeProcess {
 
     fn daemon(&self) -> anyhow::Result<&Daemon> {
         self.daemon.as_ref().with_context(|| format!("{} is stopped", self.options.name))
+    }
+
+    /// Where it listens, as multiaddrs.
+    ///
+    /// # Errors
+    /// It is stopped.
+    pub fn listen(&self) -> anyhow::Result<Vec<String>> {
+        Ok(self.daemon()?.ready().listen.clone())
     }
 
     /// Its device id.
@@ -265,6 +288,14 @@ impl NodeProcess {
     /// It is stopped already, or ended with an error.
     pub fn stop(&mut self) -> anyhow::Result<()> {
         self.daemon.take().with_context(|| format!("{} is stopped", self.options.name))?.terminate()
+    }
+
+    /// Freezes it: its connections stay, and nothing answers on them. Only [`Self::kill`] goes on from there.
+    ///
+    /// # Errors
+    /// It is stopped already.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        self.daemon()?.signal("STOP")
     }
 
     /// Ends it as a power cut would.

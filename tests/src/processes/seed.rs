@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::PATIENCE;
 use super::daemon::Daemon;
+use super::http::get_text;
 use super::programs::{Programs, output};
 use super::status::SeedStatus;
 
@@ -29,15 +31,25 @@ pub struct SeedOptions {
     pub channels: Vec<ChannelOptions>,
     /// How long grants last, in seconds.
     pub grant_seconds: u64,
+    /// How long enrolments last, in days.
+    pub certificate_days: u64,
     /// How long a chunk may stay undecided, in milliseconds.
     pub deadline_ms: u64,
+    /// Video bits a second of heads.
+    pub head_bps: u64,
 }
 
 impl SeedOptions {
     /// One channel, and the defaults of the product.
     #[must_use]
     pub fn one(channel: ChannelOptions) -> Self {
-        Self { channels: vec![channel], grant_seconds: 3600, deadline_ms: 10_000 }
+        Self {
+            channels: vec![channel],
+            grant_seconds: 3600,
+            certificate_days: 365,
+            deadline_ms: 10_000,
+            head_bps: 1_500_000,
+        }
     }
 }
 
@@ -88,15 +100,21 @@ impl SeedProcess {
         Ok(())
     }
 
+    /// Changes how it is set up, from its next start on.
+    pub fn change(&mut self, change: impl FnOnce(&mut SeedOptions)) {
+        change(&mut self.options);
+    }
+
     fn config(&self) -> PathBuf {
         self.folder.join("seed.toml")
     }
 
     fn config_text(&self) -> String {
-        let SeedOptions { channels, grant_seconds, deadline_ms } = &self.options;
+        let SeedOptions { channels, grant_seconds, certificate_days, deadline_ms, head_bps } = &self.options;
         let mut text = format!(
             "listen = {:?}\nhttp = \"127.0.0.1:0\"\ngrant_seconds = {grant_seconds}\n\
-             [decide]\ndeadline_ms = {deadline_ms}\n[store]\nreserve_free_bytes = 0\n",
+             certificate_days = {certificate_days}\n\
+             [decide]\ndeadline_ms = {deadline_ms}\n[head]\nbitrate_bps = {head_bps}\n[store]\nreserve_free_bytes = 0\n",
             self.listen
         );
         for ChannelOptions { id, interval, plan } in channels {
@@ -114,6 +132,12 @@ impl SeedProcess {
     #[must_use]
     pub fn device(&self) -> &str {
         &self.device
+    }
+
+    /// Where it listens, as multiaddrs.
+    #[must_use]
+    pub fn listen(&self) -> &[String] {
+        &self.listen
     }
 
     /// A code that enrols one device of a subscriber.
@@ -152,6 +176,24 @@ impl SeedProcess {
         look: impl FnMut(&SeedStatus) -> Option<T>,
     ) -> anyhow::Result<T> {
         self.daemon()?.wait_for(what, patience, look)
+    }
+
+    /// A counter of its metrics page, whatever its labels; 0 where it is not there.
+    ///
+    /// # Errors
+    /// It is stopped, or does not answer.
+    pub fn counter(&self, name: &str) -> anyhow::Result<u64> {
+        let text = get_text(&self.daemon()?.url("/metrics"), PATIENCE)?;
+        let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.split_once(' '));
+        Ok(lines.filter_map(|(_, value)| value.parse::<u64>().ok()).sum())
+    }
+
+    /// Requests that it refused for a reason, chunks included.
+    ///
+    /// # Errors
+    /// It is stopped, or does not answer.
+    pub fn refused(&self, reason: &str) -> anyhow::Result<u64> {
+        self.counter(&format!("aftercast_seed_refused_total{{reason=\"{reason}\"}}"))
     }
 
     /// Stops it in order.

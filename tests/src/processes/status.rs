@@ -85,6 +85,8 @@ pub struct SeedNode {
     pub subscriber: String,
     /// Whether it is connected.
     pub connected: bool,
+    /// Chunks that it was ordered to upload and that are not there yet.
+    pub uploads_due: u64,
     /// Bytes pulled from it.
     pub uploaded_bytes: u64,
 }
@@ -209,6 +211,8 @@ pub struct NodeManifest {
     pub complete: bool,
     /// Chunks that can be played.
     pub chunks: u64,
+    /// Of those: covered by the device's grant.
+    pub granted: u64,
     /// Places without one.
     pub gaps: u64,
 }
