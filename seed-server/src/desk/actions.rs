@@ -25,6 +25,7 @@ impl Desk {
         while let Some(action) = self.duties.poll_action() {
             self.carry_out_duty(action);
         }
+        self.feed_archive();
         Ok(())
     }
 
@@ -273,7 +274,7 @@ impl Desk {
             self.order_head(&id, slot, cid, Purpose::Head);
         }
         if archive {
-            self.order_head(&id, slot, cid, Purpose::Archive);
+            self.to_archive.insert((id, slot));
         }
         Ok(())
     }
@@ -283,6 +284,20 @@ impl Desk {
         let of_channel = self.recordings.values().filter(|recording| recording.channel == *id);
         let mut firsts = of_channel.filter_map(|recording| channel.slots_of(recording).find(|s| s.cid().is_some()));
         firsts.any(|record| record.slot == slot)
+    }
+
+    /// Gives the transcoder the archive's next chunk where it has nothing else to do: a head that somebody waits for
+    /// waits for one of the archive at most.
+    pub(super) fn feed_archive(&mut self) {
+        while self.tools.heads.capacity() == self.tools.heads.max_capacity()
+            && let Some((id, slot)) = self.to_archive.pop_first()
+        {
+            let record = self.channels.get(&id).and_then(|channel| channel.slots.get(&slot));
+            let cid = record.filter(|record| record.stored && record.archive.is_none()).and_then(SlotRecord::cid);
+            if let Some(cid) = cid {
+                self.order_head(&id, slot, cid, Purpose::Archive);
+            }
+        }
     }
 
     /// Orders a rendition; `true` if it was taken (it may be under way already).

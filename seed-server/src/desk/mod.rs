@@ -18,7 +18,7 @@ mod requests;
 mod sources;
 mod status;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,6 +96,8 @@ pub struct Desk {
     places: BTreeMap<ChunkCid, (ChannelId, Slot)>,
     /// Transcodings under way, and who waits for them.
     in_the_making: BTreeMap<(ChannelId, Slot), Vec<Waiting>>,
+    /// Stored chunks that the archive still lacks, of channels that have one.
+    to_archive: BTreeSet<(ChannelId, Slot)>,
 }
 
 /// How long the desk sleeps at most: what lanes and the transcoder count beside it shows up in the status after it.
@@ -115,6 +117,7 @@ impl Desk {
         let salt = aftercast_protocol::sign::derive_secret(&tools.key, "aftercast 2026 witness and duty draws");
         let mut channels = BTreeMap::new();
         let mut places = BTreeMap::new();
+        let mut to_archive = BTreeSet::new();
         let mut duties = Duties::new(DutyConfig::default());
         for setup in &loaded.channels {
             let channel =
@@ -123,6 +126,9 @@ impl Desk {
                 tools.access.list(&setup.id, record);
                 let Some(cid) = record.cid() else { continue };
                 places.insert(cid, (setup.id.clone(), record.slot));
+                if record.stored && record.archive.is_none() && setup.archive {
+                    to_archive.insert((setup.id.clone(), record.slot));
+                }
                 if !record.stored {
                     // Decided before the restart, not uploaded yet: whoever shows up with it gets the duty.
                     if let Some(chunk) = channel.chunk_ref(record, now)
@@ -146,6 +152,7 @@ impl Desk {
             duties,
             places,
             in_the_making: BTreeMap::new(),
+            to_archive,
         };
         let subscribers: Vec<SubscriberId> = desk.recordings.values().map(|r| r.subscriber.clone()).collect();
         subscribers.iter().for_each(|subscriber| desk.publish_recordings(subscriber));
@@ -157,6 +164,7 @@ impl Desk {
     /// # Errors
     /// When the database fails: the seed has to stop, since it could no longer keep its word.
     pub async fn run(mut self, mut inputs: mpsc::Receiver<Input>) -> Result<(), LedgerError> {
+        self.feed_archive();
         self.publish_status();
         loop {
             let sleep = self.until_timeout();

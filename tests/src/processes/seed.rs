@@ -37,6 +37,8 @@ pub struct SeedOptions {
     pub deadline_ms: u64,
     /// Video bits a second of heads.
     pub head_bps: u64,
+    /// Transcode every chunk.
+    pub archive: bool,
 }
 
 impl SeedOptions {
@@ -49,6 +51,7 @@ impl SeedOptions {
             certificate_days: 365,
             deadline_ms: 10_000,
             head_bps: 1_500_000,
+            archive: false,
         }
     }
 }
@@ -110,7 +113,7 @@ impl SeedProcess {
     }
 
     fn config_text(&self) -> String {
-        let SeedOptions { channels, grant_seconds, certificate_days, deadline_ms, head_bps } = &self.options;
+        let SeedOptions { channels, grant_seconds, certificate_days, deadline_ms, head_bps, archive } = &self.options;
         let mut text = format!(
             "listen = {:?}\nhttp = \"127.0.0.1:0\"\ngrant_seconds = {grant_seconds}\n\
              certificate_days = {certificate_days}\n\
@@ -121,7 +124,7 @@ impl SeedProcess {
             // Writing to a string cannot fail. Debug form of a string is a TOML string for the paths of tests.
             let _ = write!(
                 text,
-                "[[channel]]\nid = {id:?}\ninterval = {interval:?}\nplan = {:?}\n",
+                "[[channel]]\nid = {id:?}\ninterval = {interval:?}\nplan = {:?}\narchive = {archive}\n",
                 plan.display().to_string()
             );
         }

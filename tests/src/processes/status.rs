@@ -24,6 +24,8 @@ pub struct SeedStatus {
     pub head_bytes: u64,
     /// Heads made.
     pub heads: u64,
+    /// Bytes of archive renditions.
+    pub archive_bytes: u64,
     /// Bytes served to players.
     pub served_bytes: u64,
     /// Requests refused, by reason.
@@ -51,6 +53,8 @@ pub struct SeedChannel {
     pub stored: u64,
     /// With a head.
     pub with_head: u64,
+    /// With an archive rendition.
+    pub with_archive: u64,
     /// Devices that said two things about one chunk.
     pub contradictions: u64,
     /// Clean reports that differ from what was confirmed.
