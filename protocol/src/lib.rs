@@ -10,6 +10,7 @@ pub mod ccf;
 pub mod duty;
 pub mod grant;
 pub mod ids;
+pub mod inspect;
 pub mod limits;
 pub mod manifest;
 pub mod plan;

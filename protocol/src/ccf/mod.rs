@@ -11,7 +11,7 @@ pub mod object;
 mod profile;
 mod reader;
 mod repair;
-mod roles;
+pub(crate) mod roles;
 mod unit_index;
 mod writer;
 

@@ -15,8 +15,9 @@ pub(super) struct RolePids {
     pub audio: Vec<Option<u16>>,
 }
 
+/// What a stream of a programme map is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Video(VideoCodec),
     OtherVideo(&'static str),
     Audio(AudioCodec),
@@ -37,7 +38,7 @@ impl fmt::Display for Kind {
 
 /// What a stream is, by its type (ISO/IEC 13818-1, table 2-34; ATSC A/53 for 0x81 and 0x87) and, for private data, by
 /// the descriptors of EN 300 468.
-fn kind(stream: &MapStream) -> Kind {
+pub(crate) fn kind(stream: &MapStream) -> Kind {
     let registered = |format: &[u8]| stream.descriptor(0x05).is_some_and(|content| content.starts_with(format));
     match stream.stream_type {
         0x01 | 0x02 => Kind::Video(VideoCodec::Mpeg2),
