@@ -2,8 +2,8 @@
 //!
 //! One line per chunk on standard output, as JSON with `--json`, and the reception's counters last.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -17,6 +17,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::EXIT_USAGE;
+use super::input;
 use super::progress::Progress;
 
 /// Bytes read at once.
@@ -117,7 +118,7 @@ pub fn run(args: ChunkArgs) -> anyhow::Result<ExitCode> {
     if let Some(dir) = &args.out {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     }
-    let (mut input, total) = open(&args.input)?;
+    let (mut input, total) = input::open(&args.input)?;
     let mut done = Cut::new(&args, Progress::new("cutting", total), known);
     let mut buf = vec![0; READ_BYTES];
     loop {
@@ -152,15 +153,6 @@ fn prepare(args: &ChunkArgs) -> anyhow::Result<(Chunker, Vec<Anchor>)> {
     }
     let anchors = plan.anchors.clone();
     Ok((Chunker::new(plan, program).with_context(|| format!("plan {}", path.display()))?, anchors))
-}
-
-fn open(path: &Path) -> anyhow::Result<(Box<dyn Read>, Option<u64>)> {
-    if path == Path::new("-") {
-        return Ok((Box::new(io::stdin().lock()), None));
-    }
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let total = file.metadata().ok().filter(fs::Metadata::is_file).map(|meta| meta.len());
-    Ok((Box::new(file), total))
 }
 
 /// The run so far.

@@ -3,6 +3,8 @@
 pub mod chunk;
 mod client;
 mod enrol;
+mod input;
+mod inspect;
 mod progress;
 mod remote;
 pub mod verify;
@@ -37,6 +39,7 @@ enum Command {
     #[command(flatten)]
     Remote(remote::RemoteCommand),
     Chunk(chunk::ChunkArgs),
+    Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
 }
 
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Join(args) => enrol::join(&args),
         Command::Remote(command) => remote::run(command),
         Command::Chunk(args) => chunk::run(args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(args),
     };
     done.unwrap_or_else(|error| {

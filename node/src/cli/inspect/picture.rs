@@ -1,0 +1,103 @@
+//! The timeline of a stream as a picture: where key pictures are, what was lost, where clocks jump.
+
+use std::fmt::Write as _;
+
+use aftercast_protocol::inspect::{Event, EventKind, Report};
+
+/// Characters of the text form.
+const COLUMNS: usize = 72;
+/// Width of the drawing in pixels.
+const WIDTH: f64 = 1000.0;
+/// Of that: the names of the rows.
+const NAMES: f64 = 70.0;
+/// Height of a row in pixels.
+const ROW: f64 = 26.0;
+
+/// A kind of thing that happens.
+struct Row {
+    name: &'static str,
+    sign: char,
+    colour: &'static str,
+    holds: fn(&EventKind) -> bool,
+}
+
+const ROWS: [Row; 4] = [
+    Row { name: "key", sign: '|', colour: "#2b6cb0", holds: |kind| matches!(kind, EventKind::KeyPicture { .. }) },
+    Row {
+        name: "loss",
+        sign: 'x',
+        colour: "#c53030",
+        holds: |kind| matches!(kind, EventKind::Loss { .. } | EventKind::TransportError),
+    },
+    Row { name: "clock", sign: '!', colour: "#b7791f", holds: |kind| matches!(kind, EventKind::ClockJump { .. }) },
+    Row { name: "tables", sign: 'T', colour: "#6b46c1", holds: |kind| matches!(kind, EventKind::NewTable) },
+];
+
+/// Rows in which something happened, and what.
+fn rows(report: &Report) -> impl Iterator<Item = (&'static Row, Vec<&Event>)> {
+    let of = |row: &'static Row| (row, report.events.iter().filter(|event| (row.holds)(&event.kind)).collect());
+    ROWS.iter().map(of).filter(|(_, events): &(_, Vec<_>)| !events.is_empty())
+}
+
+/// Where an event is, from 0 to 1.
+fn place(event: &Event, report: &Report) -> f64 {
+    let millis = (report.seconds * 1000.0).max(1.0);
+    (event.at_millis as f64 / millis).clamp(0.0, 1.0)
+}
+
+/// The timeline in text.
+pub fn text(report: &Report) -> String {
+    let end = super::duration(report.seconds);
+    let mut out = format!("\n        0:00{end:>width$}\n", width = COLUMNS - 4);
+    for (row, events) in rows(report) {
+        let mut line = vec!['·'; COLUMNS];
+        for event in events {
+            let at = (place(event, report) * (COLUMNS - 1) as f64) as usize;
+            if let Some(column) = line.get_mut(at) {
+                *column = row.sign;
+            }
+        }
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "{:<7} {}", row.name, line.into_iter().collect::<String>());
+    }
+    out
+}
+
+/// The timeline as a drawing.
+pub fn svg(report: &Report) -> String {
+    let rows: Vec<_> = rows(report).collect();
+    let height = ROW * (rows.len() + 1) as f64 + 10.0;
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" font-family=\"sans-serif\" \
+         font-size=\"13\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
+    );
+    let x = |part: f64| NAMES + part * (WIDTH - NAMES - 50.0);
+    for tick in 0..=10 {
+        let part = f64::from(tick) / 10.0;
+        let at = x(part);
+        let _ = writeln!(
+            out,
+            "<line x1=\"{at:.1}\" y1=\"20\" x2=\"{at:.1}\" y2=\"{height}\" stroke=\"#e2e8f0\"/>\
+             <text x=\"{at:.1}\" y=\"14\" text-anchor=\"middle\" fill=\"#4a5568\">{}</text>",
+            super::duration(report.seconds * part)
+        );
+    }
+    for (number, (row, events)) in rows.iter().enumerate() {
+        let top = ROW * (number + 1) as f64;
+        let _ = writeln!(out, "<text x=\"8\" y=\"{:.1}\" fill=\"#1a202c\">{}</text>", top + 17.0, row.name);
+        // One path for a row: thousands of key pictures stay a small file.
+        let mut path = String::new();
+        let mut last = f64::NEG_INFINITY;
+        for event in events {
+            let at = x(place(event, report));
+            // What lies on the same pixel is the same stroke.
+            if at - last >= 0.5 {
+                let _ = write!(path, "M{at:.1} {:.1}v{:.1}", top + 4.0, ROW - 8.0);
+                last = at;
+            }
+        }
+        let _ = writeln!(out, "<path d=\"{path}\" stroke=\"{}\" stroke-width=\"1.5\"/>", row.colour);
+    }
+    out.push_str("</svg>\n");
+    out
+}
