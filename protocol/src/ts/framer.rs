@@ -82,21 +82,22 @@ impl Framer {
                 }
                 None => return,
                 Some(_) => {
-                    // Sync is lost. If the next lock begins inside this packet, the packet was cut short.
+                    // Sync is lost. Only if the packet after the next is in step again, nothing is missing here but a
+                    // sync byte. Else bytes are, and this packet may end in the tail of another.
                     let packet = *packet;
-                    if !ended && self.buf.len() - self.at < PACKET_BYTES + LOOKAHEAD {
+                    if !ended && self.buf.len() - self.at < 2 * step + LOOKAHEAD {
                         return;
                     }
                     counters.sync_losses += 1;
                     self.step = None;
                     let from = self.at;
-                    let cut = (from + 1..from + PACKET_BYTES).any(|at| self.lock_at(at, ended).is_some());
-                    if cut {
-                        counters.errored_packets += 1;
-                        self.at = from + 1;
-                    } else {
+                    let lock = (from + 1..=from + 2 * step).find(|at| self.lock_at(*at, ended).is_some());
+                    if lock == Some(from + 2 * step) {
                         sink(&packet, counters);
                         self.at = from + PACKET_BYTES;
+                    } else {
+                        counters.errored_packets += 1;
+                        self.at = from + 1;
                     }
                 }
             }
@@ -189,13 +190,30 @@ mod tests {
     }
 
     #[test]
-    fn garbage_between_packets_costs_no_packet() {
+    fn bytes_missing_across_packets_cost_both_and_garbage_costs_the_one_before() {
+        let all_but = |lost: &[u8]| (0..30).filter(|n| !lost.contains(n)).collect::<Vec<_>>();
+        for (from, to) in [(150, 200), (187, 189), (20, 370)] {
+            let mut bytes = stream(30, 0, 0);
+            bytes.drain(10 * 188 + from..10 * 188 + to);
+            for size in [1, 300, 10_000] {
+                assert_eq!(packets(&bytes, size).0, all_but(&[10, 11]), "{from} to {to}");
+            }
+        }
         let mut bytes = stream(30, 0, 0);
         bytes.splice(1880..1880, [1u8; 333]);
         for size in [1, 300, 10_000] {
-            let (seen, counters) = packets(&bytes, size);
-            assert_eq!(seen, (0..30).collect::<Vec<_>>());
-            assert_eq!(counters.skipped_bytes, 333);
+            assert_eq!(packets(&bytes, size).0, all_but(&[9]));
+        }
+    }
+
+    #[test]
+    fn a_damaged_sync_byte_costs_its_packet_alone() {
+        for (before, after) in [(0, 0), (4, 0), (0, 16)] {
+            let mut bytes = stream(30, before, after);
+            bytes[10 * (188 + before + after) + before] = 0x46;
+            for size in [1, 300, 10_000] {
+                assert_eq!(packets(&bytes, size).0, (0..30).filter(|&n| n != 10).collect::<Vec<_>>());
+            }
         }
     }
 }

@@ -346,6 +346,9 @@ impl NalUnits {
             };
             if new && second_field && !self.current.paired {
                 self.current.paired = true;
+                // The second field's own times are not the next unit's.
+                let begin = self.boundary.map_or(nal.begin, |boundary| boundary.begin);
+                self.marks.times_at(begin.code);
             } else if new {
                 self.complete(self.boundary.unwrap_or(Boundary { index: nal.index, begin: nal.begin }));
             }

@@ -282,6 +282,8 @@ pub struct Pes {
     pub pts: u64,
     pub dts: Option<u64>,
     pub data: Vec<u8>,
+    /// It has no times of its own; `pts` tells only where it lies.
+    pub untimed: bool,
 }
 
 /// Everything but tables and null packets, as PES packets in the order in which they begin.
@@ -307,6 +309,7 @@ pub fn pes_of(source: &Packets) -> Vec<Pes> {
         pts: stamp(&raw[9..]),
         dts: (raw[7] & 0x40 != 0).then(|| stamp(&raw[14..])),
         data: raw[9 + usize::from(raw[8])..].to_vec(),
+        untimed: false,
     };
     raw.into_iter().map(parse).collect()
 }
@@ -333,8 +336,9 @@ pub fn mux(source: &Packets, pes: &[Pes], layout: Layout) -> Packets {
         if number % 10 == 0 {
             for table in &tables {
                 let mut table = *table;
-                table[3] = table[3] & 0xF0 | *counters.entry(pid(&table)).or_default() & 0x0F;
-                *counters.entry(pid(&table)).or_default() += 1;
+                let counter = counters.entry(pid(&table)).or_default();
+                table[3] = table[3] & 0xF0 | *counter & 0x0F;
+                *counter = counter.wrapping_add(1);
                 out.push(table);
             }
         }
@@ -372,15 +376,18 @@ fn write_pes(pes: &Pes, layout: Layout) -> Vec<u8> {
         ]
     };
     let mut header = Vec::new();
-    header.extend(stamp(if pes.dts.is_some() { 3 } else { 2 }, pes.pts));
-    header.extend(pes.dts.into_iter().flat_map(|dts| stamp(1, dts)));
+    let times = if pes.untimed { 0 } else { 0x80 | u8::from(pes.dts.is_some()) << 6 };
+    if !pes.untimed {
+        header.extend(stamp(times >> 6, pes.pts));
+        header.extend(pes.dts.into_iter().flat_map(|dts| stamp(1, dts)));
+    }
     header.extend(std::iter::repeat_n(0xFF, layout.header_stuffing));
     let video = pes.pid == VIDEO;
     let len = 3 + header.len() + pes.data.len();
     let len = if (video && !layout.video_length) || len > 0xFFFF { 0 } else { len as u16 };
     let mut out = vec![0, 0, 1, if video { 0xE0 } else { 0xC0 }];
     out.extend(len.to_be_bytes());
-    out.extend([0x80, if pes.dts.is_some() { 0xC0 } else { 0x80 }, header.len() as u8]);
+    out.extend([0x80, times, header.len() as u8]);
     out.extend(header);
     out.extend(&pes.data);
     out
@@ -427,6 +434,42 @@ pub fn regroup_audio(pes: &[Pes], per_packet: usize) -> Vec<Pes> {
         }
     }
     flush(&mut frames, &mut out);
+    out
+}
+
+/// Pictures spread over PES packets of at most so many bytes, the first of each picture with its times.
+pub fn spread_pictures(pes: &[Pes], most: usize) -> Vec<Pes> {
+    let spread = pes.iter().flat_map(|one| {
+        let most = if one.pid == VIDEO { most } else { usize::MAX };
+        one.data.chunks(most).enumerate().map(|(at, data)| Pes { data: data.to_vec(), untimed: at > 0, ..one.clone() })
+    });
+    spread.collect()
+}
+
+/// Audio in PES packets of so many bytes, whatever frames begin and end in them. Each has the time of the first frame
+/// that begins in it, or none.
+pub fn slice_audio(pes: &[Pes], bytes: usize) -> Vec<Pes> {
+    let frames = regroup_audio(pes, 1);
+    let mut out: Vec<Pes> = Vec::new();
+    let mut open: Option<Pes> = None;
+    for one in frames {
+        if one.pid == VIDEO {
+            out.push(one);
+            continue;
+        }
+        let mut begins = true;
+        for byte in &one.data {
+            let packet = open.get_or_insert_with(|| Pes { data: Vec::new(), untimed: true, ..one.clone() });
+            if std::mem::take(&mut begins) && packet.untimed {
+                (packet.pts, packet.untimed) = (one.pts, false);
+            }
+            packet.data.push(*byte);
+            if packet.data.len() == bytes {
+                out.extend(open.take());
+            }
+        }
+    }
+    out.extend(open);
     out
 }
 
