@@ -73,7 +73,8 @@ fn a_full_disk_evicts_what_is_acknowledged_then_stops_and_goes_on() {
     assert!(status.store.chunk_bytes <= scene.quota, "{:?}", status.store);
     assert!(scene.small.node.log().contains("the disk is full"), "an error that says what to do");
     let (before, dropped) = (scene.clean(), scene.dropped());
-    assert!(before > half, "it went on for a while");
+    // A quarter may be kept for others by order, and what was received of the first chunk counts too.
+    assert!(before >= half + ROOM - 2, "it went on for a while: {before} chunks, {half} with the seed");
 
     // Once the seed has taken what is there, there is room again.
     scene.stage.seed.resume().expect("the seed is back");

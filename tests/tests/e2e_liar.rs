@@ -46,7 +46,7 @@ fn a_player_bans_a_peer_that_lies_and_plays_on() {
 
 #[test]
 fn the_seed_bans_an_uploader_that_lies_and_takes_a_stand_in() {
-    let stage = Stage::new(env!("CARGO_TARGET_TMPDIR"), 10, |_| {}).expect("a stage");
+    let stage = Stage::new(env!("CARGO_TARGET_TMPDIR"), 10, |seed| seed.deadline_ms = 2_000).expect("a stage");
     let chunks = cut(&stage.programme.bytes, &stage.programme.plan).expect("cuts");
     let mut liar = Device::new("liar").expect("a device");
     liar.enrol(&stage.seed, "liar").expect("enrols as anybody does");

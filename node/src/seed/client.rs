@@ -28,6 +28,8 @@ use crate::library::{Library, LibraryError, Recording, blocking};
 
 /// Longest wait for an answer. The slowest one transcodes a head on the request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// One part in so many of the store's room may be kept for others by order.
+const KEPT_SHARE: u64 = 4;
 
 /// Why the seed did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -558,11 +560,24 @@ impl SeedClient {
             tracing::debug!(%cid, "ordered a chunk that is not here; the seed finds another source");
             return Ok(());
         };
+        if duty.kind == DutyKind::Keep && !self.has_room_to_keep(info.len) {
+            tracing::debug!(%cid, "not kept for others: the room is for the owner's recordings");
+            return Ok(());
+        }
         if lock(&self.duties).add(cid, duty.kind, info.len, duty.deadline) {
             self.library.pin(cid)?;
         }
         self.library.touch();
         Ok(())
+    }
+
+    /// Whether so much more may be kept for others. What is kept cannot be evicted; without a bound it would fill the
+    /// disk, and the next recording would end as soon as the seed is away.
+    fn has_room_to_keep(&self, bytes: u64) -> bool {
+        let room = self.library.store().usage();
+        let disk = room.disk_free.map_or(u64::MAX, |free| free.saturating_add(room.chunk_bytes));
+        let all = room.quota.unwrap_or(u64::MAX).min(disk);
+        lock(&self.duties).kept_bytes().saturating_add(bytes) <= all / KEPT_SHARE
     }
 }
 

@@ -72,6 +72,12 @@ impl DutyBook {
         self.orders.get(cid).is_some_and(|order| order.keep.is_some())
     }
 
+    /// Bytes of chunks that are kept by order.
+    #[must_use]
+    pub fn kept_bytes(&self) -> u64 {
+        self.orders.values().filter(|order| order.keep.is_some()).map(|order| order.bytes).sum()
+    }
+
     /// Bytes promised to the seed and not taken yet.
     #[must_use]
     pub fn backlog_bytes(&self) -> u64 {
@@ -98,7 +104,7 @@ mod tests {
         assert!(book.add(cid, DutyKind::Keep, 10, UnixMillis(200)));
         assert_eq!(book.backlog_bytes(), 10);
         book.done(&[cid]);
-        assert_eq!((book.backlog_bytes(), book.keeps(&cid)), (0, true));
+        assert_eq!((book.backlog_bytes(), book.keeps(&cid), book.kept_bytes()), (0, true, 10));
         assert_eq!(book.expire(UnixMillis(199)), vec![]);
         assert_eq!(book.expire(UnixMillis(200)), vec![cid]);
     }
