@@ -31,6 +31,8 @@ fn pictures_are_those_that_ffmpeg_counts_and_a_whole_reception_has_no_faults() {
     for (name, bytes) in SOURCES {
         let report = inspect(bytes);
         assert!(report.quality.is_clean(), "{name}: {:?}", report.quality);
+        assert_eq!(report.packets, packets(bytes).len() as u64, "{name}");
+        assert!(report.bits_per_second > 0, "{name}");
         let [program] = &report.programs[..] else { panic!("{name}: {:?}", report.programs) };
         let video = program.streams.iter().find_map(|stream| stream.pictures).expect("a video");
         assert_eq!(video.pictures, counted(bytes, name, "v:0"), "{name}");

@@ -40,6 +40,8 @@ pub struct Inspector {
 
 #[derive(Debug, Default)]
 struct State {
+    packets: u64,
+    null_packets: u64,
     clock: PcrClock,
     tables: Tables,
     pids: BTreeMap<u16, Pid>,
@@ -73,7 +75,7 @@ impl Inspector {
         let state = &mut self.state;
         self.framer.finish(&mut self.counters, |packet, _| state.packet(packet));
         let counters = self.counters;
-        let State { clock, tables, mut pids, mut quality, events, events_left_out } = self.state;
+        let State { packets, null_packets, clock, tables, mut pids, mut quality, events, events_left_out } = self.state;
         pids.values_mut().for_each(|pid| pid.pictures.iter_mut().for_each(Pictures::finish));
         quality.sync_losses = counters.sync_losses;
         let seconds = clock.seconds();
@@ -103,11 +105,11 @@ impl Inspector {
         });
         Report {
             bytes: counters.bytes,
-            packets: counters.packets,
-            null_packets: counters.null_packets,
+            packets,
+            null_packets,
             skipped_bytes: counters.skipped_bytes,
             seconds,
-            bits_per_second: rate(counters.packets * PACKET_BYTES as u64, seconds),
+            bits_per_second: rate(packets * PACKET_BYTES as u64, seconds),
             programs: programs.collect(),
             quality,
             events,
@@ -123,9 +125,12 @@ fn rate(bytes: u64, seconds: f64) -> u64 {
 /// What a stream is called.
 fn name(stream: &MapStream) -> String {
     match kind(stream) {
-        Kind::Video(codec) => format!("{codec} video"),
         Kind::Other => other(stream).to_owned(),
-        audio => audio.to_string(),
+        Kind::Video(codec) => {
+            let name = codec.to_string();
+            if name.ends_with("video") { name } else { format!("{name} video") }
+        }
+        known => known.to_string(),
     }
 }
 
@@ -152,6 +157,7 @@ fn language(stream: &MapStream) -> Option<String> {
 
 impl State {
     fn packet(&mut self, bytes: &[u8; PACKET_BYTES]) {
+        self.packets += 1;
         let packet = match Packet::parse(bytes) {
             Ok(packet) => packet,
             Err(BadPacket::Errored) => {
@@ -164,6 +170,7 @@ impl State {
             }
         };
         if packet.pid == NULL_PID {
+            self.null_packets += 1;
             return;
         }
         let step = self.clock.packet(packet.pid, bytes);
