@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aftercast_node::library::{ChunkNote, Library, NewChunk, NoteKind, REPORT_ANYWAY_MILLIS, Recorded};
-use aftercast_protocol::ccf::{Chunk, ChunkQuality, ChunkState, CleanChunk, UnitIndex};
+use aftercast_protocol::ccf::{Chunk, ChunkQuality, ChunkState, CleanChunk};
 use aftercast_protocol::ids::{ChannelId, ChunkCid, ChunkIndex, Slot, TimelineId, UnitDigest};
 use aftercast_protocol::sign::SecretKey;
 use aftercast_protocol::time::{Pts33, Ticks, UnixMillis};
@@ -36,7 +36,7 @@ fn record(library: &Library, index: u64) -> (ChunkCid, Recorded) {
         opening: UnitDigest([index as u8; 16]),
         dependent: false,
         quality: ChunkQuality::default(),
-        state: ChunkState::Clean(CleanChunk { cid, bytes, index: UnitIndex::default() }),
+        state: ChunkState::Clean(CleanChunk::of(bytes)),
         video_frames: 25,
     };
     (cid, library.record(&channel(), NewChunk { chunk, utc: UnixMillis(1_000 * index) }).unwrap())

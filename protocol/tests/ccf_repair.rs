@@ -26,7 +26,8 @@ fn repair_gives_the_reference_bytes_and_fetches_only_what_is_missing() {
             for chunk in damaged.chunks.iter() {
                 let Some((right, wanted)) = reference.0.get(&chunk.index.0) else { continue };
                 let Some(own) = salvaged(chunk) else { continue };
-                let mut repair = Repair::new(&reference.1, right.pts, &wanted.index).expect("its own profile");
+                let index = index_of(right);
+                let mut repair = Repair::new(&reference.1, right.pts, &index).expect("its own profile");
                 held_units += repair.stock(own).expect("our own form");
                 let ranges = repair.missing();
                 let fetched: u64 = ranges.iter().map(|range| range.end - range.start).sum();
@@ -50,7 +51,8 @@ fn without_any_reception_the_ranges_are_the_chunk_but_for_its_tables() {
         let reference = run(bytes);
         let profile = &reference.chunker.plan().expect("discovered").profile;
         for (chunk, wanted) in clean_chunks(&reference).into_values() {
-            let mut repair = Repair::new(profile, chunk.pts, &wanted.index).expect("its own profile");
+            let index = index_of(chunk);
+            let mut repair = Repair::new(profile, chunk.pts, &index).expect("its own profile");
             // In pieces of any size: units that lie across a border come with the next look.
             while let Some(range) = repair.missing().first().cloned() {
                 let end = range.end.min(range.start + 30_000).max(range.start + 20_000).min(wanted.bytes.len() as u64);
@@ -69,10 +71,11 @@ fn a_false_byte_convicts_its_sender_and_is_not_taken() {
     let profile = &reference.chunker.plan().expect("discovered").profile;
     let chunks = clean_chunks(&reference);
     let (chunk, wanted) = chunks.values().nth(1).expect("a few chunks");
+    let index = index_of(chunk);
     for _ in 0..300 {
-        let mut repair = Repair::new(profile, chunk.pts, &wanted.index).expect("its own profile");
-        let at = rng.below(wanted.index.units.len());
-        let entry = wanted.index.units[at];
+        let mut repair = Repair::new(profile, chunk.pts, &index).expect("its own profile");
+        let at = rng.below(index.units.len());
+        let entry = index.units[at];
         let range = entry.start as usize..(entry.start + entry.len) as usize;
         let mut part = wanted.bytes[range.clone()].to_vec();
         let flipped = rng.below(part.len());
@@ -92,11 +95,12 @@ fn an_index_of_another_chunk_makes_nothing_wrong() {
     let reference = run(SOURCES[0].1);
     let profile = &reference.chunker.plan().expect("discovered").profile;
     let chunks: Vec<_> = clean_chunks(&reference).into_values().collect();
-    let [(chunk, wanted), (_, other), ..] = chunks[..] else { panic!("a few chunks") };
-    let mut repair = Repair::new(profile, chunk.pts, &other.index).expect("the same profile");
+    let [(chunk, wanted), (next, other), ..] = chunks[..] else { panic!("a few chunks") };
+    let index = index_of(next);
+    let mut repair = Repair::new(profile, chunk.pts, &index).expect("the same profile");
     repair.handle_bytes(0, &other.bytes).expect("the index's own bytes");
     assert!(matches!(repair.finish(wanted.cid), Err(RepairError::OtherChunk(_))));
-    let mut strange = other.index.clone();
+    let mut strange = index.clone();
     strange.units[3].stream = 9;
     assert_eq!(Repair::new(profile, chunk.pts, &strange).err(), Some(RepairError::Stream(3)));
 }
@@ -108,6 +112,7 @@ fn garbage_as_stock_and_as_bytes_never_panics() {
     let profile = &reference.chunker.plan().expect("discovered").profile;
     let chunks = clean_chunks(&reference);
     let (chunk, wanted) = chunks.values().next().expect("a chunk");
+    let index = index_of(chunk);
     for _ in 0..500 {
         let mut garbage = wanted.bytes.clone();
         for _ in 0..1 + rng.below(200) {
@@ -115,7 +120,7 @@ fn garbage_as_stock_and_as_bytes_never_panics() {
             garbage[at] = rng.next() as u8;
         }
         garbage.truncate(rng.below(garbage.len() + 1));
-        let mut repair = Repair::new(profile, chunk.pts, &wanted.index).expect("its own profile");
+        let mut repair = Repair::new(profile, chunk.pts, &index).expect("its own profile");
         let _ = repair.stock(&garbage);
         let _ = repair.handle_bytes(rng.next() >> rng.below(64), &garbage);
         let _ = repair.handle_bytes(0, &garbage);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aftercast_protocol::ccf::{Chunk, ChunkState as Cut};
+use aftercast_protocol::ccf::{Chunk, ChunkState as Cut, CleanChunk};
 use aftercast_protocol::ids::{ChannelId, ChunkCid};
 use aftercast_protocol::limits::MAX_CTL_LIST;
 use aftercast_protocol::time::UnixMillis;
@@ -58,11 +58,11 @@ impl Library {
             let known = state.channels.entry(channel.clone()).or_default();
             (known.next_seq, known.facts.at(new.chunk.pts))
         };
-        let (mut entry, bytes) = split(new);
+        let (mut entry, stored) = split(new);
         let confirmed = fact.as_ref().filter(|fact| entry.cid() == Some(fact.cid));
         entry.slot = confirmed.map(|fact| fact.slot);
         entry.confirmed = confirmed.is_some();
-        let done = match (self.write(channel, seq, &entry, bytes.as_deref(), fact.as_ref())?, &mut entry.content) {
+        let done = match (self.write(channel, seq, &entry, stored.as_ref(), fact.as_ref())?, &mut entry.content) {
             (Recorded::NoRoom, LocalContent::Withheld { salvaged, bytes, .. }) => {
                 // The seed should still hear that this receiver had it damaged.
                 (*salvaged, *bytes) = (None, 0);
@@ -81,18 +81,17 @@ impl Library {
         channel: &ChannelId,
         seq: u64,
         entry: &LocalEntry,
-        bytes: Option<&[u8]>,
+        bytes: Option<&Hashed>,
         fact: Option<&KnownFact>,
     ) -> Result<Recorded, PutError> {
         let stored = entry.cid().map(|cid| (cid, NoteKind::Recorded));
         let stored = stored.or(entry.salvaged().map(|cid| (cid, NoteKind::Salvaged)));
-        let hashes = bytes.map(GroupHashes::of);
         let mut made_room = false;
         loop {
             let mut batch = self.store.batch();
             batch.put(&self.tables.entries, &key(channel, seq), &encode(entry))?;
             let mut attempt = Ok(());
-            if let (Some((cid, kind)), Some(bytes), Some(hashes)) = (stored, bytes, &hashes) {
+            if let (Some((cid, kind)), Some(Hashed { bytes, hashes })) = (stored, bytes) {
                 let note = ChunkNote {
                     kind,
                     channel: channel.clone(),
@@ -292,16 +291,23 @@ impl LocalEntry {
     }
 }
 
-fn split(new: NewChunk) -> (LocalEntry, Option<Vec<u8>>) {
+/// Bytes to store, hashed once.
+struct Hashed {
+    bytes: Vec<u8>,
+    hashes: GroupHashes,
+}
+
+fn split(new: NewChunk) -> (LocalEntry, Option<Hashed>) {
     let NewChunk { chunk, utc } = new;
-    let (content, bytes) = match chunk.state {
-        Cut::Clean(clean) => {
-            (LocalContent::Clean { cid: clean.cid, bytes: clean.bytes.len() as u64 }, Some(clean.bytes))
+    let (content, stored) = match chunk.state {
+        Cut::Clean(CleanChunk { cid, hashes, bytes }) => {
+            (LocalContent::Clean { cid, bytes: hashes.len_bytes() }, Some(Hashed { bytes, hashes }))
         }
         Cut::Withheld(withheld) => {
             let salvaged = withheld.salvaged.filter(|bytes| !bytes.is_empty());
-            let (cid, len) = salvaged.as_ref().map_or((None, 0), |b| (Some(ChunkCid::of(b)), b.len() as u64));
-            (LocalContent::Withheld { reason: withheld.reason, salvaged: cid, bytes: len }, salvaged)
+            let stored = salvaged.map(|bytes| Hashed { hashes: GroupHashes::of(&bytes), bytes });
+            let (cid, bytes) = stored.as_ref().map_or((None, 0), |s| (Some(s.hashes.cid()), s.hashes.len_bytes()));
+            (LocalContent::Withheld { reason: withheld.reason, salvaged: cid, bytes }, stored)
         }
     };
     let entry = LocalEntry {
@@ -318,7 +324,7 @@ fn split(new: NewChunk) -> (LocalEntry, Option<Vec<u8>>) {
         acked: false,
         objected: false,
     };
-    (entry, bytes)
+    (entry, stored)
 }
 
 impl ChannelState {

@@ -6,8 +6,8 @@ use super::chunk::{Chunk, ChunkQuality, ChunkState, CleanChunk, WithheldChunk, W
 use super::cutter::{CutChunk, RAP_WAIT};
 use super::profile::Profile;
 use super::unit_index::UnitIndex;
-use super::writer::{MAX_AUDIO_UNIT_BYTES, UnitRef, unit_digest, write_refs};
-use crate::ids::{ChunkCid, ChunkIndex, TimelineId, UnitDigest};
+use super::writer::{MAX_AUDIO_UNIT_BYTES, UnitRef, write_refs};
+use crate::ids::{ChunkIndex, TimelineId, UnitDigest};
 use crate::limits::{MAX_AUDIO_WAITING_BYTES, MAX_AUDIO_WAITING_FRAMES};
 use crate::time::{MediaTime, Pts33, TICKS_PER_SECOND};
 use crate::ts::audio::{AudioFrame, AudioFrames, FrameHeader};
@@ -217,27 +217,28 @@ pub(super) fn assemble(
         dts: unit.dts,
         rap: unit.rap,
         data: &unit.data,
-        digest: unit.digest,
     });
     let mut units: Vec<UnitRef<'_>> = video.collect();
     for (number, (queue, found)) in queues.iter().zip(&audio).enumerate() {
         group(profile, chunk, audio_from + number as u8, &queue.frames, &found.frames, &mut units);
     }
     let opens = units.iter().any(|unit| unit.stream == 0);
-    let written = if opens { write_refs(profile, units, chunk.opening.pts).ok() } else { None };
+    let written = if opens { write_refs(profile, units).ok() } else { None };
+    let pts = Pts33::of(chunk.opening.pts);
     let state = match (reason, written) {
-        (None, Some((bytes, index))) => ChunkState::Clean(CleanChunk { cid: ChunkCid::of(&bytes), bytes, index }),
-        (reason, written) => {
-            let (salvaged, units) = written.map_or((None, UnitIndex::default()), |(bytes, index)| (Some(bytes), index));
+        (None, Some(bytes)) => ChunkState::Clean(CleanChunk::of(bytes)),
+        (reason, salvaged) => {
+            // What the writer wrote the reader reads.
+            let units = salvaged.as_ref().and_then(|bytes| UnitIndex::of_chunk(pts, bytes).ok()).unwrap_or_default();
             ChunkState::Withheld(WithheldChunk { reason: withheld(reason), salvaged, units })
         }
     };
     Chunk {
         timeline,
         index,
-        pts: Pts33::of(chunk.opening.pts),
+        pts,
         duration: chunk.end - chunk.opening.pts,
-        opening: chunk.units.first().map_or(UnitDigest([0; 16]), |unit| unit.digest),
+        opening: chunk.units.first().map_or(UnitDigest([0; 16]), |unit| unit.digest()),
         dependent: chunk.opening.dependent,
         quality,
         state,
@@ -279,7 +280,7 @@ fn group<'a>(
         let data = bytes.bytes(frames[first].at, end(last));
         if !data.is_empty() {
             let pts = times[first];
-            units.push(UnitRef { stream, pts, dts: pts, rap: true, data, digest: unit_digest(data) });
+            units.push(UnitRef { stream, pts, dts: pts, rap: true, data });
         }
         first = last + 1;
     }

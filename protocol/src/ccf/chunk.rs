@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::unit_index::UnitIndex;
 use crate::ids::{ChunkCid, ChunkIndex, TimelineId, UnitDigest};
 use crate::time::{Pts33, Ticks};
+use crate::verify::GroupHashes;
 
 /// Something that came out of a reception.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,15 +102,24 @@ pub enum ChunkState {
     Withheld(WithheldChunk),
 }
 
-/// A chunk in canonical form.
+/// A chunk in canonical form. Its unit index is made from its bytes: [`UnitIndex::of_chunk`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct CleanChunk {
     /// Its content id.
     pub cid: ChunkCid,
+    /// Hashes of its groups, which the content id was made from.
+    pub hashes: GroupHashes,
     /// Its canonical bytes.
     pub bytes: Vec<u8>,
-    /// Its units.
-    pub index: UnitIndex,
+}
+
+impl CleanChunk {
+    /// A chunk of these canonical bytes.
+    #[must_use]
+    pub fn of(bytes: Vec<u8>) -> Self {
+        let hashes = GroupHashes::of(&bytes);
+        Self { cid: hashes.cid(), hashes, bytes }
+    }
 }
 
 /// A chunk that this reception cannot prove whole.

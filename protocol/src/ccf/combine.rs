@@ -16,7 +16,7 @@ use super::chunker::framing;
 use super::profile::Profile;
 use super::unit_index::{UnitEntry, UnitIndex};
 use super::writer::{Unit, UnitRef, WriteError, unit_digest, write_refs};
-use crate::ids::{ChunkCid, UnitDigest};
+use crate::ids::UnitDigest;
 use crate::time::{MediaTime, Pts33, Ticks};
 use crate::ts::audio::{AudioFrames, FrameHeader, Framing};
 
@@ -156,7 +156,7 @@ impl Agreement {
             let found = find(unit).filter(|found| unit_digest(&found.data) == unit.digest);
             let Unit { rap, data, .. } = found.ok_or(CombineError::WrongUnit(at))?;
             let (pts, dts) = (origin + unit.pts, origin + unit.dts);
-            refs.push(UnitRef { stream: unit.stream, pts, dts, rap: *rap, data, digest: unit.digest });
+            refs.push(UnitRef { stream: unit.stream, pts, dts, rap: *rap, data });
         }
         let audio_from = u8::from(profile.video.is_some());
         for (number, audio) in profile.audio.iter().enumerate() {
@@ -164,8 +164,7 @@ impl Agreement {
             let mut of_stream: Vec<&mut UnitRef<'b>> = refs.iter_mut().filter(|unit| unit.stream == stream).collect();
             count_audio(framing(audio.codec), origin, self.bounds.duration, stream, &mut of_stream)?;
         }
-        let (bytes, index) = write_refs(profile, refs, origin)?;
-        Ok(CleanChunk { cid: ChunkCid::of(&bytes), bytes, index })
+        Ok(CleanChunk::of(write_refs(profile, refs)?))
     }
 }
 

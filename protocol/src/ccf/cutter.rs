@@ -1,6 +1,7 @@
 //! Where chunks begin and end: targets, random access points, certainty (CCF 9 to 13).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::OnceLock;
 
 use super::profile::Anchor;
 use super::writer::unit_digest;
@@ -26,9 +27,16 @@ pub(super) struct CutUnit {
     pub dts: MediaTime,
     pub rap: bool,
     pub data: Vec<u8>,
-    pub digest: UnitDigest,
+    digest: OnceLock<UnitDigest>,
     pub dirty: Option<HoleCause>,
     pub after_hole: Option<HoleCause>,
+}
+
+impl CutUnit {
+    /// Digest of its bytes. Made when first asked for: of most units nobody asks, and hashing is half of all work.
+    pub fn digest(&self) -> UnitDigest {
+        *self.digest.get_or_init(|| unit_digest(&self.data))
+    }
 }
 
 /// A place where a chunk begins.
@@ -122,6 +130,8 @@ pub(super) struct Cutter {
     interval: i64,
     anchors: BTreeMap<UnitDigest, Vec<Anchor>>,
     in_order: BTreeMap<(TimelineId, ChunkIndex), Anchor>,
+    /// The same by time, to tell cheaply that a unit is none of them.
+    by_time: BTreeSet<(TimelineId, Pts33, ChunkIndex)>,
     pub epoch: u32,
     pub timeline: TimelineId,
     next_local: u32,
@@ -151,6 +161,7 @@ impl Cutter {
             interval: interval.0,
             anchors: BTreeMap::new(),
             in_order: BTreeMap::new(),
+            by_time: BTreeSet::new(),
             epoch: 0,
             timeline: TimelineId(0),
             next_local: 1,
@@ -187,12 +198,14 @@ impl Cutter {
                 None => {}
             }
             self.anchors.entry(anchor.digest).or_default().push(*anchor);
+            self.by_time.insert((anchor.timeline, anchor.pts, anchor.index));
         }
         let opening =
-            self.open.as_ref().and_then(|open| open.units.first()).map(|unit| (unit.digest, unit.pts, unit.rap));
+            self.open.as_ref().and_then(|open| open.units.first()).map(|unit| (unit.digest(), unit.pts, unit.rap));
         let Some((digest, pts, rap)) = opening else { return };
         self.identify(digest, pts, rap);
-        if let Some(found) = self.anchored(digest, pts, rap)
+        let first = self.open.as_ref().and_then(|open| open.units.first());
+        if let Some(found) = first.and_then(|unit| self.anchored(unit))
             && let Some(open) = &mut self.open
         {
             open.opening = found;
@@ -200,6 +213,7 @@ impl Cutter {
     }
 
     fn forget(&mut self, anchor: &Anchor) {
+        self.by_time.remove(&(anchor.timeline, anchor.pts, anchor.index));
         if let Some(known) = self.anchors.get_mut(&anchor.digest) {
             known.retain(|known| known != anchor);
             if known.is_empty() {
@@ -244,7 +258,7 @@ impl Cutter {
             rap: true,
             // Its bytes are written from the queue.
             data: Vec::new(),
-            digest,
+            digest: OnceLock::from(digest),
             dirty: None,
             after_hole: frame.gap,
         };
@@ -272,23 +286,21 @@ impl Cutter {
             stands: received_dts,
             whole: unit.dirty.is_none() && !unit.headless,
         });
-        let digest = unit_digest(&unit.data);
-        let pts = MediaTime(received_pts.0 - self.shift);
-        if !self.identified {
-            self.identify(digest, pts, unit.rap);
+        let unit = CutUnit {
+            pts: MediaTime(received_pts.0 - self.shift),
+            dts: MediaTime(received_dts.0 - self.shift),
+            rap: unit.rap,
+            data: unit.data,
+            digest: OnceLock::new(),
+            dirty: unit.dirty,
+            after_hole: unit.after_hole.max(unit.headless.then_some(unit.dirty).flatten()),
+        };
+        if self.seeks_anchors() {
+            self.identify(unit.digest(), unit.pts, unit.rap);
             if self.identified {
                 self.release_held();
             }
         }
-        let unit = CutUnit {
-            pts,
-            dts: MediaTime(received_dts.0 - self.shift),
-            rap: unit.rap,
-            data: unit.data,
-            digest,
-            dirty: unit.dirty,
-            after_hole: unit.after_hole.max(unit.headless.then_some(unit.dirty).flatten()),
-        };
         if let Some(unit) = self.match_shift(unit) {
             self.place(unit);
         }
@@ -362,6 +374,11 @@ impl Cutter {
         self.missed = None;
     }
 
+    /// Not yet on a timeline of the plan, and there is one to be on: any unit may tell.
+    fn seeks_anchors(&self) -> bool {
+        !self.identified && !self.anchors.is_empty()
+    }
+
     /// Finds out which timeline of the plan this is, by one anchor whose time matches too.
     fn identify(&mut self, digest: UnitDigest, pts: MediaTime, rap: bool) {
         if self.identified {
@@ -384,12 +401,12 @@ impl Cutter {
     /// match tell by how much (CCF 9). Between the first and the second, units are held. Returns the unit unless it
     /// was.
     fn match_shift(&mut self, unit: CutUnit) -> Option<CutUnit> {
-        if self.identified {
+        if !self.seeks_anchors() {
             return Some(unit);
         }
         if let Some(held) = &mut self.held {
             let spacing = unit.pts.0 - held.received.0;
-            if unit.digest == held.next.digest && spacing == held.spacing {
+            if unit.digest() == held.next.digest && spacing == held.spacing {
                 let shift = held.received.0 - held.first.pts.0 as i64;
                 self.shift_to(shift);
                 let (pts, dts) = (MediaTime(unit.pts.0 - shift), MediaTime(unit.dts.0 - shift));
@@ -404,7 +421,7 @@ impl Cutter {
             }
             self.release_held();
         }
-        let known = self.anchors.get(&unit.digest).map_or(&[][..], |known| known);
+        let known = self.anchors.get(&unit.digest()).map_or(&[][..], |known| known);
         let pair = known.iter().find_map(|first| Some((*first, self.successor(first)?)));
         let Some((first, next)) = pair else { return Some(unit) };
         let spacing = (next.pts.0 as i64 - first.pts.0 as i64).rem_euclid(WRAP);
@@ -442,10 +459,16 @@ impl Cutter {
     }
 
     /// The boundary at a unit that an anchor names.
-    fn anchored(&self, digest: UnitDigest, pts: MediaTime, rap: bool) -> Option<Boundary> {
-        let known = self.anchors.get(&digest).filter(|_| self.identified)?;
-        known.iter().find(|a| a.timeline == self.timeline && a.pts == Pts33::of(pts))?;
-        Some(Boundary { uncertain: None, anchored: true, ..self.boundary_at(pts, rap) })
+    fn anchored(&self, unit: &CutUnit) -> Option<Boundary> {
+        let pts = Pts33::of(unit.pts);
+        let at = |index| (self.timeline, pts, ChunkIndex(index));
+        let expected = self.identified && self.by_time.range(at(0)..=at(u64::MAX)).next().is_some();
+        if !expected {
+            return None;
+        }
+        let known = self.anchors.get(&unit.digest())?;
+        known.iter().find(|a| a.timeline == self.timeline && a.pts == pts)?;
+        Some(Boundary { uncertain: None, anchored: true, ..self.boundary_at(unit.pts, unit.rap) })
     }
 
     /// A boundary at a unit, certain so far.
@@ -497,7 +520,7 @@ impl Cutter {
     }
 
     fn boundary(&self, unit: &CutUnit) -> Option<Boundary> {
-        if let Some(found) = self.anchored(unit.digest, unit.pts, unit.rap) {
+        if let Some(found) = self.anchored(unit) {
             return Some(found);
         }
         let broken = Some(self.why_broken);

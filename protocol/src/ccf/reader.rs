@@ -1,5 +1,7 @@
 //! Units out of canonical bytes: the inverse of the writer, for repair, transcoding and checks.
 
+use std::ops::Range;
+
 use super::profile::{AudioCodec, AudioProfile, Language, Profile, VideoCodec};
 use super::writer::{FIRST_PID, PMT_PID, Unit, write_chunk};
 use crate::limits::{MAX_CHUNK_BYTES, MAX_CHUNK_UNITS, MAX_CORE_AUDIO};
@@ -33,6 +35,8 @@ struct Raw {
     stream: u8,
     rap: bool,
     pes: Vec<u8>,
+    /// Its packets, as bytes of the chunk.
+    range: Range<usize>,
 }
 
 /// Takes a canonical chunk apart. The profile is as far as the chunk tells it: component tags and the audio grid are
@@ -41,6 +45,16 @@ struct Raw {
 /// # Errors
 /// Anything that the writer could not have written.
 pub fn read_units(bytes: &[u8]) -> Result<(Profile, Vec<Unit>), ReadError> {
+    let (profile, placed) = read_placed(bytes, None)?;
+    Ok((profile, placed.into_iter().map(|(unit, _)| unit).collect()))
+}
+
+/// [`read_units`], each with the bytes of the chunk that its packets take. Times are those around `near`, or around
+/// the first.
+pub(super) fn read_placed(
+    bytes: &[u8],
+    mut near: Option<MediaTime>,
+) -> Result<(Profile, Vec<(Unit, Range<usize>)>), ReadError> {
     if bytes.is_empty() || !bytes.len().is_multiple_of(PACKET_BYTES) || bytes.len() > MAX_CHUNK_BYTES {
         return Err(ReadError::Length(bytes.len()));
     }
@@ -59,25 +73,26 @@ pub fn read_units(bytes: &[u8]) -> Result<(Profile, Vec<Unit>), ReadError> {
                     pid.checked_sub(FIRST_PID).and_then(|n| u8::try_from(n).ok()).ok_or(ReadError::Packet(number))?;
                 if packet.unit_start && raw.len() < MAX_CHUNK_UNITS {
                     first_pcr = first_pcr.or(pcr_base(bytes));
-                    raw.push(Raw { stream, rap: packet.random_access, pes: Vec::new() });
+                    let at = number * PACKET_BYTES;
+                    raw.push(Raw { stream, rap: packet.random_access, pes: Vec::new(), range: at..at });
                 }
                 let unit = raw.last_mut().filter(|unit| unit.stream == stream).ok_or(ReadError::Packet(number))?;
                 unit.pes.extend_from_slice(payload);
+                unit.range.end = (number + 1) * PACKET_BYTES;
             }
         }
     }
     let mut profile: Profile = profile.ok_or(ReadError::Map)?;
-    let mut near = None;
     let units = raw
         .iter()
         .enumerate()
         .map(|(number, raw)| {
             let unit = read_unit(raw, &profile, near).ok_or(ReadError::Unit(number))?;
             near.get_or_insert(unit.dts);
-            Ok(unit)
+            Ok((unit, raw.range.clone()))
         })
         .collect::<Result<Vec<_>, ReadError>>()?;
-    let first = units.iter().find(|unit| unit.stream == 0);
+    let first = units.iter().map(|(unit, _)| unit).find(|unit| unit.stream == 0);
     if let (Some(first), Some(pcr)) = (first, first_pcr) {
         profile.pcr_lead = Ticks((first.dts.0 - pcr as i64).rem_euclid(PTS_WRAP as i64));
     }
@@ -88,7 +103,7 @@ pub fn read_units(bytes: &[u8]) -> Result<(Profile, Vec<Unit>), ReadError> {
 /// form. Times are those of the chunk around `near`.
 pub(super) fn read_unit_packets(profile: &Profile, stream: u8, near: MediaTime, bytes: &[u8]) -> Option<Unit> {
     let (packets, []) = bytes.as_chunks::<PACKET_BYTES>() else { return None };
-    let mut raw = Raw { stream, rap: false, pes: Vec::with_capacity(bytes.len()) };
+    let mut raw = Raw { stream, rap: false, pes: Vec::with_capacity(bytes.len()), range: 0..bytes.len() };
     for (number, bytes) in packets.iter().enumerate() {
         let packet = Packet::parse(bytes).ok().filter(|_| bytes[0] == 0x47)?;
         if packet.pid != FIRST_PID + u16::from(stream) || packet.unit_start != (number == 0) {

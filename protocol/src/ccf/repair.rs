@@ -132,15 +132,14 @@ impl<'a> Repair<'a> {
         if missing > 0 {
             return Err(RepairError::Missing(missing));
         }
-        let refs = self.entries.iter().zip(self.units.iter().flatten()).map(|(entry, unit)| UnitRef {
+        let refs = self.units.iter().flatten().map(|unit| UnitRef {
             stream: unit.stream,
             pts: unit.pts,
             dts: unit.dts,
             rap: unit.rap,
             data: &unit.data,
-            digest: entry.digest,
         });
-        let (bytes, _) = write_refs(self.profile, refs.collect(), self.origin)?;
+        let bytes = write_refs(self.profile, refs.collect())?;
         match ChunkCid::of(&bytes) {
             made if made == cid => Ok(bytes),
             other => Err(RepairError::OtherChunk(other)),

@@ -1,10 +1,14 @@
 //! The unit index of a chunk (CCF 20): what repair compares and fetches by.
 
+use std::ops::Range;
+
 use minicbor::{Decode, Encode};
 
+use super::reader::{ReadError, read_placed};
+use super::writer::{Unit, unit_digest};
 use crate::ids::UnitDigest;
 use crate::limits::{MAX_CHUNK_BYTES, MAX_CHUNK_UNITS};
-use crate::time::Ticks;
+use crate::time::{MediaTime, Pts33, Ticks};
 
 const VERSION: u8 = 1;
 
@@ -56,6 +60,25 @@ pub enum UnitIndexError {
 }
 
 impl UnitIndex {
+    /// The index of a chunk, or of a salvaged form, that begins at `pts`.
+    ///
+    /// # Errors
+    /// Bytes that the writer of chunks could not have written.
+    pub fn of_chunk(pts: Pts33, bytes: &[u8]) -> Result<Self, ReadError> {
+        let origin = MediaTime(pts.0 as i64);
+        let (_, placed) = read_placed(bytes, Some(origin))?;
+        // A chunk's bytes are bounded to less than 2^32.
+        let entry = |(unit, range): (Unit, Range<usize>)| UnitEntry {
+            stream: unit.stream,
+            pts: unit.pts - origin,
+            dts: unit.dts - origin,
+            start: range.start as u32,
+            len: range.len() as u32,
+            digest: unit_digest(&unit.data),
+        };
+        Ok(Self { units: placed.into_iter().map(entry).collect() })
+    }
+
     /// The index as bytes: CBOR `[version, [unit, ...]]`.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

@@ -1,7 +1,6 @@
 //! Canonical bytes from units (CCF 15 to 18): a function of profile and units alone.
 
 use super::profile::Profile;
-use super::unit_index::{UnitEntry, UnitIndex};
 use crate::ids::UnitDigest;
 use crate::limits::{MAX_CHUNK_BYTES, MAX_CHUNK_UNITS};
 use crate::time::{MediaTime, PTS_WRAP, Pts33};
@@ -45,7 +44,6 @@ pub(super) struct UnitRef<'a> {
     pub dts: MediaTime,
     pub rap: bool,
     pub data: &'a [u8],
-    pub digest: UnitDigest,
 }
 
 /// Units that make no chunk.
@@ -95,17 +93,12 @@ pub fn write_chunk(profile: &Profile, units: &[Unit]) -> Result<Vec<u8>, WriteEr
         dts: unit.dts,
         rap: unit.rap,
         data: &unit.data,
-        digest: UnitDigest([0; 16]),
     });
-    write_refs(profile, refs.collect(), MediaTime(0)).map(|(bytes, _)| bytes)
+    write_refs(profile, refs.collect())
 }
 
-/// Writes a chunk and its unit index, whose times count from `origin`.
-pub(super) fn write_refs(
-    profile: &Profile,
-    mut units: Vec<UnitRef<'_>>,
-    origin: MediaTime,
-) -> Result<(Vec<u8>, UnitIndex), WriteError> {
+/// [`write_chunk`] of units whose bytes lie elsewhere.
+pub(super) fn write_refs(profile: &Profile, mut units: Vec<UnitRef<'_>>) -> Result<Vec<u8>, WriteError> {
     check(profile, &units)?;
     units.sort_by_key(|unit| (unit.dts, unit.stream));
     let payload: usize = units.iter().map(|unit| unit.data.len() + 19).sum();
@@ -116,7 +109,6 @@ pub(super) fn write_refs(
     for (at, unit) in units.iter().enumerate() {
         last_of_stream[usize::from(unit.stream)] = at;
     }
-    let mut index = UnitIndex { units: Vec::with_capacity(units.len()) };
     let mut tables = 0;
     for (at, unit) in units.iter().enumerate() {
         while tables < COUNTER_CYCLE && tables * units.len() / COUNTER_CYCLE == at {
@@ -124,18 +116,9 @@ pub(super) fn write_refs(
             out.section(PMT_PID, tables, &pmt);
             tables += 1;
         }
-        let start = out.bytes.len();
         out.unit(profile, unit, last_of_stream[usize::from(unit.stream)] == at);
-        index.units.push(UnitEntry {
-            stream: unit.stream,
-            pts: unit.pts - origin,
-            dts: unit.dts - origin,
-            start: start as u32,
-            len: (out.bytes.len() - start) as u32,
-            digest: unit.digest,
-        });
     }
-    Ok((out.bytes, index))
+    Ok(out.bytes)
 }
 
 fn check(profile: &Profile, units: &[UnitRef<'_>]) -> Result<(), WriteError> {

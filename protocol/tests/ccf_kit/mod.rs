@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use aftercast_protocol::ccf::{
-    Anchor, Chunk, ChunkState, Chunker, ChunkerEvent, CleanChunk, ProgramSelect, VideoCodec,
+    Anchor, Chunk, ChunkState, Chunker, ChunkerEvent, CleanChunk, ProgramSelect, UnitIndex, VideoCodec,
 };
 use aftercast_protocol::ids::{ChunkCid, TimelineId};
 use aftercast_protocol::time::Ticks;
@@ -86,6 +86,12 @@ impl Run {
 }
 
 /// A chunk's canonical form, if it has one.
+/// A clean chunk's units.
+pub fn index_of(chunk: &Chunk) -> UnitIndex {
+    let clean = clean_of(chunk).expect("a clean chunk");
+    UnitIndex::of_chunk(chunk.pts, &clean.bytes).expect("canonical bytes")
+}
+
 pub fn clean_of(chunk: &Chunk) -> Option<&CleanChunk> {
     match &chunk.state {
         ChunkState::Clean(clean) => Some(clean),
