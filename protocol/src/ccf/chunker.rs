@@ -207,7 +207,6 @@ impl Core {
     }
 
     fn packet(&mut self, bytes: &[u8; PACKET_BYTES], counters: &mut ReceptionCounters) {
-        counters.packets += 1;
         let Ok(packet) = Packet::parse(bytes) else {
             counters.errored_packets += 1;
             return;

@@ -44,9 +44,14 @@ impl ContinuityCheck {
         };
         self.last = Some(counter);
         self.repeated = false;
-        let len = payload.len().min(184);
-        self.payload[..len].copy_from_slice(&payload[..len]);
-        self.payload_len = len as u8;
+        if let Some(full) = payload.first_chunk() {
+            // Nearly all are, and a copy of known length is a few instructions.
+            self.payload = *full;
+            self.payload_len = 184;
+        } else {
+            self.payload[..payload.len()].copy_from_slice(payload);
+            self.payload_len = payload.len() as u8;
+        }
         verdict
     }
 }

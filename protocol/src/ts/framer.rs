@@ -35,11 +35,27 @@ impl Framer {
         mut sink: impl FnMut(&[u8; PACKET_BYTES], &mut ReceptionCounters),
     ) {
         counters.bytes += bytes.len() as u64;
-        for piece in bytes.chunks(PIECE) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
             self.buf.drain(..self.at);
             self.at = 0;
+            if let Some(step) = self.step.filter(|_| self.buf.is_empty()) {
+                rest = in_step(rest, step, counters, &mut sink);
+            }
+            // In step, only the packet that lies across two pushes is copied.
+            let to_next_sync = self.step.and_then(|step| (step + 1).checked_sub(self.buf.len())).filter(|&n| n > 0);
+            let (piece, later) = rest.split_at(rest.len().min(to_next_sync.unwrap_or(PIECE)));
             self.buf.extend_from_slice(piece);
             self.run(false, counters, &mut sink);
+            let left = self.buf.len() - self.at;
+            rest = if self.step.is_some() && left < piece.len() {
+                // What is left came with this piece: it goes on where it lies.
+                self.buf.clear();
+                self.at = 0;
+                &rest[piece.len() - left..]
+            } else {
+                later
+            };
         }
     }
 
@@ -72,10 +88,12 @@ impl Framer {
             };
             match self.buf.get(self.at + step) {
                 Some(&SYNC) => {
+                    counters.packets += 1;
                     sink(packet, counters);
                     self.at += step;
                 }
                 None if ended => {
+                    counters.packets += 1;
                     sink(packet, counters);
                     self.at += PACKET_BYTES;
                     return;
@@ -93,6 +111,7 @@ impl Framer {
                     let from = self.at;
                     let lock = (from + 1..=from + 2 * step).find(|at| self.lock_at(*at, ended).is_some());
                     if lock == Some(from + 2 * step) {
+                        counters.packets += 1;
                         sink(&packet, counters);
                         self.at = from + PACKET_BYTES;
                     } else {
@@ -143,6 +162,21 @@ impl Framer {
             true
         })
     }
+}
+
+/// Hands out the packets that are followed by a sync byte where one is due; returns what is left.
+fn in_step<'a>(
+    mut bytes: &'a [u8],
+    step: usize,
+    counters: &mut ReceptionCounters,
+    sink: &mut impl FnMut(&[u8; PACKET_BYTES], &mut ReceptionCounters),
+) -> &'a [u8] {
+    while let (Some(packet), Some(&SYNC)) = (bytes.first_chunk::<PACKET_BYTES>(), bytes.get(step)) {
+        counters.packets += 1;
+        sink(packet, counters);
+        bytes = &bytes[step..];
+    }
+    bytes
 }
 
 #[cfg(test)]

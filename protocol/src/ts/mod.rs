@@ -20,6 +20,7 @@ pub mod packet;
 pub mod pes;
 pub mod program;
 pub mod psi;
+mod start_code;
 pub mod video;
 
 pub use counters::ReceptionCounters;

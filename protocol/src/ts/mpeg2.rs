@@ -9,6 +9,7 @@ use super::bits::Bits;
 use super::marks::{Begin, Marks};
 use super::mpeg2_times::{Pace, TimeFiller};
 use super::pes::PesTimes;
+use super::start_code::StartCodes;
 use super::video::{HoleCause, VideoUnit};
 use crate::limits::MAX_UNIT_BYTES;
 
@@ -93,6 +94,7 @@ pub struct Mpeg2Units {
     buf: Vec<u8>,
     /// Where the search for start codes goes on in `buf`.
     scan: usize,
+    start_codes: StartCodes,
     element: Option<Element>,
     current: Current,
     /// A picture behind a lone field: its second field, or the next unit. Its coding extension will tell.
@@ -163,15 +165,8 @@ impl Mpeg2Units {
     /// The next start code whose value has come too.
     fn find_start_code(&self) -> Option<(usize, u8)> {
         let floor = self.element.map_or(0, |element| element.index + 4);
-        let mut at = self.scan.max(floor);
-        loop {
-            let one = at + memchr::memchr(1, self.buf.get(at..)?)?;
-            let code = *self.buf.get(one + 1)?;
-            if one >= floor + 2 && self.buf[one - 1] == 0 && self.buf[one - 2] == 0 {
-                return Some((one - 2, code));
-            }
-            at = one + 1;
-        }
+        let found = self.start_codes.find(&self.buf, self.scan.max(floor))?;
+        Some((found, *self.buf.get(found + 3)?))
     }
 
     /// Reads the element before the start code at `end`. Returns where that start code lies afterwards.
@@ -278,9 +273,8 @@ impl Mpeg2Units {
 
     /// Hands out the unit that ends at `end` and begins the next one there.
     fn complete(&mut self, end: Boundary) {
-        let rest = self.buf.split_off(end.index);
-        let data = std::mem::replace(&mut self.buf, rest);
-        self.scan = self.scan.saturating_sub(end.index);
+        let data = self.buf[..end.index].to_vec();
+        self.discard(end.index);
         let next = Current { begin: Some(end.begin), ..Current::default() };
         let unit = std::mem::replace(&mut self.current, next);
         let judged = self.marks.judge(unit.begin.unwrap_or(end.begin), end.begin);

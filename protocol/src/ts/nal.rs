@@ -1,7 +1,7 @@
 //! Video units of an H.264 or H.265 elementary stream: split and normalised (CCF 6).
 //!
-//! Bytes are copied once, from the packet into the unit. Start codes are found as payloads arrive and normalised in
-//! place: what must move is at most the tail of one payload.
+//! Bytes are copied from the packet into one buffer, and out of it at the unit's size. Start codes are found as payloads
+//! arrive and normalised in place: what must move is at most the tail of one payload.
 //!
 //! ```text
 //! unit: 00 00 00 01 09 F0 | 00 00 01 nal | 00 00 01 nal | ... | 00 00 01 nal of the next unit
@@ -14,11 +14,9 @@ use super::avc::{ParameterSets, SLICE_HEAD_BYTES, SliceHead, sei_is_recovery_poi
 use super::hevc;
 use super::marks::{Begin, Marks};
 use super::pes::PesTimes;
+use super::start_code::StartCodes;
 use super::video::{HoleCause, VideoUnit};
 use crate::limits::MAX_UNIT_BYTES;
-
-/// Room given to a new unit: most pictures fit, and few waste much.
-const UNIT_BYTES_HINT: usize = 24 * 1024;
 
 /// What tells pictures apart, and what is known of it.
 #[derive(Debug)]
@@ -186,6 +184,7 @@ pub struct NalUnits {
     next_rap: bool,
     syntax: Syntax,
     strip_filler: bool,
+    start_codes: StartCodes,
     out: VecDeque<VideoUnit>,
 }
 
@@ -203,6 +202,7 @@ impl NalUnits {
             next_rap: false,
             syntax,
             strip_filler,
+            start_codes: StartCodes::default(),
             out: VecDeque::new(),
         }
     }
@@ -247,15 +247,7 @@ impl NalUnits {
     }
 
     fn find_start_code(&self) -> Option<usize> {
-        // A one is rarer in coded data than a zero, so it is looked for first.
-        let mut at = self.scan;
-        loop {
-            let one = at + memchr::memchr(1, self.buf.get(at..)?)?;
-            if one >= 2 && one - 2 >= self.floor() && self.buf[one - 1] == 0 && self.buf[one - 2] == 0 {
-                return Some(one - 2);
-            }
-            at = one + 1;
-        }
+        self.start_codes.find(&self.buf, self.scan.max(self.floor()))
     }
 
     /// First index that belongs to received bytes behind the newest start code.
@@ -365,12 +357,10 @@ impl NalUnits {
 
     /// Hands out the unit that ends at `end` and begins the next one there.
     fn complete(&mut self, end: Boundary) {
-        let mut rest = Vec::with_capacity(self.syntax.delimiter().len() + self.buf.len() - end.index + UNIT_BYTES_HINT);
-        rest.extend_from_slice(self.syntax.delimiter());
-        rest.extend_from_slice(&self.buf[end.index..]);
-        let mut data = std::mem::replace(&mut self.buf, rest);
-        data.truncate(end.index);
+        // Copied out at its very size: the buffer need not grow again for each unit, and units waste nothing.
+        let data = self.buf[..end.index].to_vec();
         let moved = end.index - self.syntax.delimiter().len();
+        self.cut(self.syntax.delimiter().len(), end.index);
         if let Some(nal) = &mut self.nal {
             nal.index -= moved;
         }
