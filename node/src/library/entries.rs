@@ -115,7 +115,7 @@ impl Library {
                 Err(PutError::Unknown(_)) => {}
                 Err(PutError::NoRoom(_)) if !made_room => {
                     made_room = true;
-                    let len = bytes.map_or(0, <[u8]>::len) as u64;
+                    let len = bytes.map_or(0, |stored| stored.hashes.len_bytes());
                     match self.make_room(len) {
                         Ok(()) => {}
                         Err(PutError::NoRoom(_)) => return Ok(Recorded::NoRoom),
