@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use aftercast_node::capture::{Block, Capture, Input};
+use aftercast_node::capture::{Block, Capture, Captures, Input};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Reached only when something is broken.
@@ -79,5 +79,28 @@ fn rtp_packets_are_put_in_order_over_the_wrap_and_lost_ones_counted() {
     sent.extend((4..100).map(|n| rtp(n, b"x")));
     let got = exchange(&capture, to, &rtp(65_532, b"...."), &sent, 6 * 2 + 64);
     assert!(got.starts_with(b"0 1 2 3 4 5 xxxx"), "{}", String::from_utf8_lossy(&got));
-    assert_eq!(capture.counters().rtp_lost.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(capture.counters().now().rtp_lost, 1);
+}
+
+#[test]
+fn channels_of_one_multiplex_share_its_input_as_long_as_there_is_one() {
+    let (captures, port) = (Captures::default(), free_port());
+    let url = format!("udp://127.0.0.1:{port}");
+    let start = |program| captures.start(format!("{url}?program={program}").parse::<Input>().unwrap().source).unwrap();
+    let (one, two) = (start("1"), start("Das%20Zweite"));
+    let to = SocketAddr::from(([127, 0, 0, 1], port));
+    assert_eq!(exchange(&one, to, b"....", &[b"for ".to_vec(), b"both".to_vec()], 8), b"for both");
+    let mut got = Vec::new();
+    while !got.ends_with(b"for both") {
+        let Ok(Block::Bytes(bytes)) = two.blocks().recv_timeout(PATIENCE) else { panic!("the same arrives") };
+        got.extend(bytes);
+    }
+    drop(one);
+    assert_eq!(exchange(&two, to, b"....", &[b"for one".to_vec()], 7), b"for one");
+    let counters = two.counters();
+    assert!(counters.now().bytes > 15 && counters.now().overruns == 0, "{:?}", counters.now());
+    // The last one ends the reader. Who comes next is heard, whether it is still at it or not.
+    drop(two);
+    let three = start("3");
+    assert_eq!(exchange(&three, to, b"....", &[b"anew".to_vec()], 4), b"anew");
 }

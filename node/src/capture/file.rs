@@ -43,7 +43,7 @@ fn copy(path: &Path, speed: Speed, out: &Outlet) -> std::io::Result<()> {
                 return Ok(());
             }
         }
-        if filled == 0 || !out.give(Block::Bytes(block)) {
+        if filled == 0 || !out.give_bytes(block) {
             return Ok(());
         }
     }

@@ -86,7 +86,7 @@ pub fn read(url: &Url, out: &Outlet) {
             return;
         }
         wait = (wait * 2).min(BACKOFF.1);
-        out.counters.reopened.fetch_add(1, Ordering::Relaxed);
+        out.counters().reopened.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -191,7 +191,7 @@ impl Reader<'_> {
             let bytes = fetch(&self.web, &url, range, MAX_SEGMENT_BYTES)?;
             self.next = Some(number + 1);
             for block in bytes.chunks(BLOCK_BYTES) {
-                if !self.out.give(Block::Bytes(block.to_vec())) {
+                if !self.out.give_bytes(block.to_vec()) {
                     return Ok(false);
                 }
             }

@@ -29,7 +29,7 @@ pub fn read(url: &str, out: &Outlet) {
             return;
         }
         wait = (wait * 2).min(BACKOFF.1);
-        out.counters.reopened.fetch_add(1, Ordering::Relaxed);
+        out.counters().reopened.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -58,7 +58,7 @@ fn read_once(url: &str, out: &Outlet) -> (Duration, Option<String>) {
             Ok(Part::Bytes(bytes)) => {
                 heard = Instant::now();
                 first.get_or_insert(heard);
-                if !out.give(Block::Bytes(bytes)) {
+                if !out.give_bytes(bytes) {
                     return (gave(first), None);
                 }
             }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use aftercast_protocol::ccf::ProgramSelect;
 use url::Url;
 
 /// Where a channel is received, and which programme of the stream it is.
@@ -12,8 +13,8 @@ use url::Url;
 pub struct Input {
     /// Where its bytes come from.
     pub source: Source,
-    /// Programme number; the first programme with video where none is given.
-    pub program: Option<u16>,
+    /// Programme by number or name; the first with video, or else with sound, where none is given.
+    pub program: ProgramSelect,
 }
 
 /// Where bytes come from.
@@ -169,11 +170,11 @@ struct Options(Vec<(String, String)>);
 
 impl Options {
     fn parse(query: &str) -> Result<Self, InputError> {
-        let pair = |text: &str| {
-            let (key, value) = text.split_once('=').ok_or_else(|| wrong(format!("{text:?} is no key=value")))?;
-            Ok((key.to_owned(), value.to_owned()))
-        };
-        query.split('&').filter(|text| !text.is_empty()).map(pair).collect::<Result<_, _>>().map(Self)
+        if let Some(text) = query.split('&').find(|text| !text.is_empty() && !text.contains('=')) {
+            return Err(wrong(format!("{text:?} is no key=value")));
+        }
+        // Names of programmes hold blanks, which some write as %20.
+        Ok(Self(url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()))
     }
 
     fn take(&mut self, key: &str) -> Option<String> {
@@ -181,13 +182,16 @@ impl Options {
         Some(self.0.remove(at).1)
     }
 
-    fn program(&mut self) -> Result<Option<u16>, InputError> {
-        let text = self.take("program");
-        let number = |text: String| {
-            let parsed = text.parse().ok().filter(|number| *number > 0);
-            parsed.ok_or_else(|| wrong(format!("program={text}: a programme number is 1 to 65535")))
-        };
-        text.map(number).transpose()
+    fn program(&mut self) -> Result<ProgramSelect, InputError> {
+        let Some(text) = self.take("program") else { return Ok(ProgramSelect::First) };
+        let no_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse() {
+            Ok(ProgramSelect::Name(_)) | Ok(ProgramSelect::Number(0)) if no_number => {
+                Err(wrong(format!("program={text}: a programme number is 1 to 65535, a name has letters")))
+            }
+            Ok(program) => Ok(program),
+            Err(never) => match never {},
+        }
     }
 
     fn finish(self) -> Result<(), InputError> {
@@ -222,8 +226,13 @@ mod tests {
         let playlist = |text: &str| Source::Hls { url: text.parse().unwrap() };
         assert_eq!(source("https://cdn/a/live.M3U8?t=1"), playlist("https://cdn/a/live.M3U8?t=1"));
         assert_eq!(source("file:/x/a.m3u8"), playlist("file:///x/a.m3u8"));
-        assert_eq!("http://tuner/mux#program=5".parse::<Input>().unwrap().program, Some(5));
-        assert_eq!("udp://:5000?program=28106".parse::<Input>().unwrap().program, Some(28_106));
+        let program = |text: &str| text.parse::<Input>().unwrap().program;
+        assert_eq!(program("http://tuner/mux#program=5"), ProgramSelect::Number(5));
+        assert_eq!(program("udp://:5000?program=28106"), ProgramSelect::Number(28_106));
+        for text in ["udp://:5000?program=Das Erste", "udp://:5000?program=Das%20Erste"] {
+            assert_eq!(program(text), ProgramSelect::Name("Das Erste".into()));
+        }
+        assert_eq!(program("udp://:5000"), ProgramSelect::First);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub fn read(listen: &Listen, out: &Outlet) {
     each_datagram(listen, out, |datagram, block| {
         if let Some(packet) = Packet::parse(datagram) {
             order.push(packet, |payload| block.extend_from_slice(payload));
-            out.counters.rtp_lost.store(order.lost, Ordering::Relaxed);
+            out.counters().rtp_lost.store(order.lost, Ordering::Relaxed);
         }
     });
 }

@@ -39,7 +39,7 @@ pub fn each_datagram(listen: &Listen, out: &Outlet, mut unpack: impl FnMut(&[u8]
         if !out.rest(RETRY) {
             return;
         }
-        out.counters.reopened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        out.counters().reopened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
 }
 

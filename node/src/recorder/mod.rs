@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 pub use tuner::{Tuner, TunerState, TunerStatus};
 
-use crate::capture::Input;
+use crate::capture::{Captures, Input};
 use crate::clock::wall;
 use crate::library::{Library, Recording, RecordingState, blocking};
 
@@ -26,6 +26,7 @@ const LOOK: Duration = Duration::from_secs(5);
 pub struct Recorder {
     library: Arc<Library>,
     inputs: BTreeMap<ChannelId, Input>,
+    captures: Arc<Captures>,
     seed: Option<DeviceId>,
     tuners: Mutex<Tuners>,
     /// Why the store takes nothing any more, once it does not.
@@ -45,7 +46,7 @@ impl Recorder {
     #[must_use]
     pub fn new(library: Arc<Library>, inputs: BTreeMap<ChannelId, Input>, seed: Option<DeviceId>) -> Arc<Self> {
         let fatal = watch::Sender::new(None);
-        Arc::new(Self { library, inputs, seed, tuners: Mutex::default(), fatal })
+        Arc::new(Self { library, inputs, captures: Arc::default(), seed, tuners: Mutex::default(), fatal })
     }
 
     /// Says why the store stopped, once it did: the program has to be started anew then.
@@ -182,7 +183,7 @@ impl Recorder {
         let seed = self.seed.ok_or("no seed is known any more that could have signed the plan")?;
         let plan = recording.plan.verify(&seed).map_err(|e| e.to_string())?;
         let plan = plan.chunk_plan().map_err(|e| e.to_string())?;
-        let (library, fatal) = (Arc::clone(&self.library), self.fatal.clone());
-        Tuner::start(library, channel.clone(), input.clone(), plan, before, fatal).map_err(|e| e.to_string())
+        let (library, captures, fatal) = (Arc::clone(&self.library), Arc::clone(&self.captures), self.fatal.clone());
+        Tuner::start(library, captures, channel.clone(), input.clone(), plan, before, fatal).map_err(|e| e.to_string())
     }
 }

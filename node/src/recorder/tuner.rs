@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use aftercast_protocol::ccf::{ChunkPlan, Chunker, ChunkerEvent, PlanError, ProgramSelect};
+use aftercast_protocol::ccf::{ChunkPlan, Chunker, ChunkerEvent, PlanError};
 use aftercast_protocol::ids::ChannelId;
 use aftercast_protocol::ts::ReceptionCounters;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::capture::{Block, Capture, CaptureCounters, Input, UtcMap};
+use crate::capture::{Block, Capture, CaptureCounters, CaptureCounts, Captures, Input, UtcMap};
 use crate::clock::wall;
 use crate::library::{Library, NewChunk, Recorded};
 
@@ -71,7 +71,7 @@ struct Shared {
 pub struct Tuner {
     stop: Arc<AtomicBool>,
     shared: Arc<Mutex<Shared>>,
-    counters: Arc<Mutex<Option<Arc<CaptureCounters>>>>,
+    counters: Arc<Mutex<CaptureCounters>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -93,14 +93,14 @@ impl Tuner {
     /// See [`TunerError`]. An input that cannot be opened is no error here: it is tried again.
     pub fn start(
         library: Arc<Library>,
+        captures: Arc<Captures>,
         channel: ChannelId,
         input: Input,
         plan: ChunkPlan,
         before: Option<JoinHandle<()>>,
         fatal: watch::Sender<Option<String>>,
     ) -> Result<Self, TunerError> {
-        let program = input.program.map_or(ProgramSelect::First, ProgramSelect::Number);
-        let chunker = Chunker::new(plan, program)?;
+        let chunker = Chunker::new(plan, input.program)?;
         let stop = Arc::new(AtomicBool::new(false));
         let status = TunerStatus {
             state: TunerState::Waiting,
@@ -112,7 +112,7 @@ impl Tuner {
             reception: ReceptionCounters::default(),
         };
         let shared = Arc::new(Mutex::new(Shared { status }));
-        let counters = Arc::new(Mutex::new(None));
+        let counters = Arc::<Mutex<CaptureCounters>>::default();
         let cutter = Cutter {
             library,
             channel,
@@ -130,9 +130,9 @@ impl Tuner {
             {
                 tracing::error!("the reception before this one failed");
             }
-            match Capture::start(input.source) {
+            match captures.start(input.source) {
                 Ok(capture) => {
-                    *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(capture.counters()));
+                    *seen.lock().unwrap_or_else(PoisonError::into_inner) = capture.counters();
                     cutter.run(&capture);
                 }
                 Err(error) => cutter.set(TunerState::Trouble(format!("no thread: {error}"))),
@@ -145,12 +145,13 @@ impl Tuner {
     #[must_use]
     pub fn status(&self) -> TunerStatus {
         let mut status = self.shared.lock().unwrap_or_else(PoisonError::into_inner).status.clone();
-        if let Some(counters) = &*self.counters.lock().unwrap_or_else(PoisonError::into_inner) {
-            status.bytes = counters.bytes.load(Ordering::Relaxed);
-            status.overruns = counters.overruns.load(Ordering::Relaxed);
-            status.rtp_lost = counters.rtp_lost.load(Ordering::Relaxed);
-            status.reopened = counters.reopened.load(Ordering::Relaxed);
-        }
+        let counts = self.counters.lock().unwrap_or_else(PoisonError::into_inner).now();
+        CaptureCounts {
+            bytes: status.bytes,
+            overruns: status.overruns,
+            rtp_lost: status.rtp_lost,
+            reopened: status.reopened,
+        } = counts;
         status
     }
 
