@@ -38,6 +38,8 @@ fn record(library: &Library, index: u64) -> (ChunkCid, Recorded) {
         quality: ChunkQuality::default(),
         state: ChunkState::Clean(CleanChunk::of(bytes)),
         video_frames: 25,
+        marks: Vec::new(),
+        aux: None,
     };
     (cid, library.record(&channel(), NewChunk { chunk, utc: UnixMillis(1_000 * index) }).unwrap())
 }

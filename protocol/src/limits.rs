@@ -237,3 +237,17 @@ pub const MAX_HAVE_SPANS: usize = 1024;
 /// Devices found on the local network that are dialled of our own accord. A home has a handful; a hotel must not
 /// make us dial hundreds.
 pub const MAX_LAN_PEERS: usize = 32;
+
+/// Streams beside the core whose units are kept: a satellite channel with subtitles in twenty languages, teletext and
+/// splice information. Those further down its map are left out.
+pub const MAX_AUX_STREAMS: usize = 32;
+/// Largest aux object, payloads alone: ten seconds at 3 Mb/s. Teletext in all lines takes a tenth of that. Units beyond
+/// are dropped and counted.
+pub const MAX_AUX_BYTES: usize = 4 * 1024 * 1024;
+/// Most units of an aux object: a chunk of a minute with four units in each picture.
+pub const MAX_AUX_UNITS: usize = 8 * 1024;
+/// Most bytes of units that wait for their chunk to be cut: of one full object that is cut, and what came since. Over it
+/// the oldest are dropped and counted.
+pub const MAX_AUX_WAITING_BYTES: usize = 2 * MAX_AUX_BYTES;
+/// Most marks that wait for their chunk. A splice is announced some seconds ahead; over it the oldest is forgotten.
+pub const MAX_MARKS_WAITING: usize = 256;

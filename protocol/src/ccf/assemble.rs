@@ -243,6 +243,8 @@ pub(super) fn assemble(
         quality,
         state,
         video_frames: chunk.seen,
+        marks: Vec::new(),
+        aux: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+use super::aux_object::AuxObject;
 use super::unit_index::UnitIndex;
 use crate::ids::{ChunkCid, ChunkIndex, TimelineId, UnitDigest};
 use crate::time::{Pts33, Ticks};
@@ -25,7 +26,7 @@ pub enum ChunkerEvent {
         /// Number from now on.
         to: TimelineId,
     },
-    /// Something to remember that cuts nothing.
+    /// Something to remember that cuts nothing, as soon as it is known. The chunk that it lies in has it too.
     Mark(Mark),
 }
 
@@ -35,7 +36,8 @@ pub struct Mark {
     /// Timeline it lies on.
     #[n(0)]
     pub timeline: TimelineId,
-    /// PTS of the video unit that was being received.
+    /// Canonical time: of a splice the PTS at which it happens; of all others the DTS of the unit of the first core
+    /// stream that was being received.
     #[n(1)]
     pub pts: Pts33,
     /// What it is.
@@ -54,6 +56,15 @@ pub enum MarkKind {
     /// The core video's splice countdown reached 0 (ISO/IEC 13818-1, 2.4.3.5).
     #[n(1)]
     Splice,
+    /// A break begins (SCTE 35, `splice_insert` out of the network).
+    #[n(2)]
+    SpliceOut,
+    /// A break ends (`splice_insert` into the network).
+    #[n(3)]
+    SpliceIn,
+    /// SCTE 35, `time_signal`: the descriptors in the aux object say what happens.
+    #[n(4)]
+    TimeSignal,
 }
 
 /// One chunk of the plan as this reception has it.
@@ -77,6 +88,10 @@ pub struct Chunk {
     pub state: ChunkState,
     /// Video units seen between its boundaries.
     pub video_frames: u32,
+    /// What lies in it and cuts nothing, in order of time.
+    pub marks: Vec<Mark>,
+    /// What the programme has beside its core, as far as it came by now; `None` where it has nothing.
+    pub aux: Option<Box<AuxObject>>,
 }
 
 /// How well a chunk was received.

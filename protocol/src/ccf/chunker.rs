@@ -4,6 +4,7 @@
 //! bytes -> framer -> programme tables -> PIDs of the core roles
 //!                 -> video PES -> units  -> cutter: chunks of video ---+
 //!                 -> audio PES -> frames -> queue per audio -----------+-> assemble: canonical bytes, CID, unit index
+//!                 -> all others -> units beside the core, which wait for their chunk: its aux object
 //! ```
 //!
 //! Radio has no video: the frames of its first audio are cut like pictures, each a random access point, and written
@@ -14,8 +15,10 @@
 use std::collections::VecDeque;
 
 use super::assemble::{AudioQueue, assemble};
-use super::chunk::{ChunkState, ChunkerEvent, Mark, MarkKind, WithheldReason};
+use super::aux_gather::{AuxGather, Place};
+use super::chunk::{ChunkState, ChunkerEvent, MarkKind, WithheldReason};
 use super::cutter::{CutChunk, Cutter};
+use super::marks::WaitingMarks;
 use super::profile::{Anchor, AudioCodec, ChunkPlan, PlanError, Profile, ProgramSelect, VideoCodec, check_interval};
 use super::roles;
 use crate::limits::{MAX_BYTES_WAITING, MAX_CHUNKS_WAITING};
@@ -112,6 +115,8 @@ const IGNORED: u8 = 0;
 const TABLE: u8 = 1;
 /// Stream `n` of the profile is `FIRST_STREAM + n`.
 const FIRST_STREAM: u8 = 2;
+/// Beside the core.
+const AUX: u8 = u8::MAX;
 
 #[derive(Debug)]
 struct VideoInput {
@@ -143,6 +148,8 @@ struct Core {
     audio: Vec<AudioInput>,
     cutter: Cutter,
     waiting: VecDeque<CutChunk>,
+    aux: AuxGather,
+    marks: WaitingMarks,
     /// The map does not fit the profile.
     mismatch: Option<String>,
     /// The sample rate class of MPEG audios was taken from their headers (or given by the plan).
@@ -175,6 +182,8 @@ impl Core {
             audio: Vec::new(),
             cutter,
             waiting: VecDeque::new(),
+            aux: AuxGather::default(),
+            marks: WaitingMarks::default(),
             mismatch: None,
             rates_known: plan.is_some(),
             events: VecDeque::new(),
@@ -215,6 +224,7 @@ impl Core {
             IGNORED => counters.null_packets += u64::from(packet.pid == NULL_PID),
             TABLE => self.table(&packet, counters),
             FIRST_STREAM => self.video(&packet, counters),
+            AUX => self.aux(&packet, counters),
             stream => self.audio(usize::from(stream - FIRST_STREAM) - 1, &packet, counters),
         }
     }
@@ -257,13 +267,12 @@ impl Core {
                 self.mismatch = None;
                 if self.pids.as_ref() != Some(&pids) {
                     self.assign(pids);
-                } else if let Some(clock) = self.video.clock {
-                    let mark =
-                        Mark { timeline: self.cutter.timeline, pts: Pts33::of(clock), kind: MarkKind::ProgramMap };
-                    self.events.push_back(ChunkerEvent::Mark(mark));
                 }
+                self.listen_beside_core(map);
+                self.mark(MarkKind::ProgramMap, None);
             }
             Err(reason) => {
+                self.aux.forget_map();
                 self.roles.iter_mut().filter(|role| **role >= FIRST_STREAM).for_each(|role| *role = IGNORED);
                 self.pids = None;
                 if self.mismatch.as_ref() != Some(&reason) {
@@ -302,12 +311,36 @@ impl Core {
         self.pids = Some(pids);
     }
 
-    fn video(&mut self, packet: &Packet<'_>, counters: &mut ReceptionCounters) {
-        if packet.splice_countdown == Some(0)
-            && let Some(clock) = self.video.clock
-        {
-            let mark = Mark { timeline: self.cutter.timeline, pts: Pts33::of(clock), kind: MarkKind::Splice };
+    fn listen_beside_core(&mut self, map: &ProgramMap) {
+        self.aux.follow_map(map);
+        self.roles.iter_mut().filter(|role| **role == AUX).for_each(|role| *role = IGNORED);
+        for pid in self.aux.pids() {
+            let role = &mut self.roles[usize::from(pid)];
+            // A core stream or a table goes before what claims its PID too.
+            *role = if *role == IGNORED { AUX } else { *role };
+        }
+    }
+
+    fn aux(&mut self, packet: &Packet<'_>, counters: &mut ReceptionCounters) {
+        // What comes before the first unit of the core belongs to no chunk.
+        let Some(clock) = self.video.clock else { return };
+        let place = Place { clock: Pts33::of(clock), epoch: self.cutter.epoch };
+        if let Some(cue) = self.aux.packet(packet, place, counters) {
+            self.mark(cue.kind.into(), cue.pts);
+        }
+    }
+
+    /// Notes that something lies at a received PTS, or where reception stands.
+    fn mark(&mut self, kind: MarkKind, pts: Option<Pts33>) {
+        let Some(clock) = self.video.clock else { return };
+        if let Some(mark) = self.marks.note(kind, pts, clock, &self.cutter) {
             self.events.push_back(ChunkerEvent::Mark(mark));
+        }
+    }
+
+    fn video(&mut self, packet: &Packet<'_>, counters: &mut ReceptionCounters) {
+        if packet.splice_countdown == Some(0) {
+            self.mark(MarkKind::Splice, None);
         }
         let VideoInput { check, pes, units, clock, passed } = &mut self.video;
         let Some(payload) = follow(check, packet, counters, |cause| {
@@ -411,10 +444,13 @@ impl Core {
             if let (ChunkState::Withheld(withheld), Some(_)) = (&mut done.state, &self.mismatch) {
                 withheld.reason = WithheldReason::Profile;
             }
-            match done.state {
-                ChunkState::Clean(_) => counters.clean_chunks += 1,
-                ChunkState::Withheld(_) => counters.withheld_chunks += 1,
-            }
+            let (cid, written) = match &done.state {
+                ChunkState::Clean(clean) => (Some(clean.cid), &clean.bytes[..]),
+                ChunkState::Withheld(withheld) => (None, withheld.salvaged.as_deref().unwrap_or_default()),
+            };
+            *if cid.is_some() { &mut counters.clean_chunks } else { &mut counters.withheld_chunks } += 1;
+            done.aux = self.aux.take(&chunk, cid, written, counters).map(Box::new);
+            done.marks = self.marks.take(&chunk, timeline);
             self.events.push_back(ChunkerEvent::Chunk(done));
             self.audio.iter_mut().for_each(|input| input.queue.forget_used(&chunk));
         }

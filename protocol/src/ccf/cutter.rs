@@ -62,6 +62,9 @@ pub(super) struct CutChunk {
     pub opening: Boundary,
     /// Canonical PTS of the next chunk, or where the clock changed.
     pub end: MediaTime,
+    /// Canonical DTS of its opening unit, and of the next chunk's where one follows on the same clock.
+    pub begin_dts: MediaTime,
+    pub end_dts: Option<MediaTime>,
     pub end_uncertain: Option<HoleCause>,
     pub units: Vec<CutUnit>,
     /// Elementary bytes of its units.
@@ -82,6 +85,7 @@ pub(super) struct CutChunk {
 #[derive(Debug)]
 struct Open {
     opening: Boundary,
+    begin_dts: MediaTime,
     opens_clock: bool,
     units: Vec<CutUnit>,
     bytes: usize,
@@ -136,7 +140,7 @@ pub(super) struct Cutter {
     pub timeline: TimelineId,
     next_local: u32,
     identified: bool,
-    shift: i64,
+    pub shift: i64,
     /// Added to the wrap count of canonical times: 0 at a timeline's beginning, or as the anchors number it.
     wrap_base: i64,
     open: Option<Open>,
@@ -309,7 +313,7 @@ impl Cutter {
     /// Ends the input.
     pub(super) fn finish(&mut self) {
         self.release_held();
-        self.close(None, Some(HoleCause::Edge), false);
+        self.close(None, None, Some(HoleCause::Edge), false);
     }
 
     /// Times of a unit, unwrapped. A unit without times of its own is damaged, and stands a frame after the one before.
@@ -359,7 +363,7 @@ impl Cutter {
     fn change_clock(&mut self, certain: bool) {
         self.release_held();
         let uncertain = (!certain).then_some(HoleCause::Loss);
-        self.close(None, uncertain, certain);
+        self.close(None, None, uncertain, certain);
         self.epoch += 1;
         let from = std::mem::replace(&mut self.timeline, TimelineId(self.next_local));
         self.renamed.push_back((from, self.timeline));
@@ -440,7 +444,8 @@ impl Cutter {
 
     /// Times are from now on `shift` before the received ones, and what was held is cut by them.
     fn shift_to(&mut self, shift: i64) {
-        self.close(None, Some(HoleCause::Edge), false);
+        let next_dts = self.held.as_ref().and_then(|held| held.units.first()).map(|unit| unit.dts);
+        self.close(None, next_dts, Some(HoleCause::Edge), false);
         self.shift = shift;
         self.run = Run::default();
         let Some(held) = self.held.take() else { return };
@@ -487,12 +492,13 @@ impl Cutter {
             self.run = Run::default();
         }
         if let Some(boundary) = self.boundary(&unit) {
-            self.close(Some(boundary.pts), boundary.uncertain, false);
+            self.close(Some(boundary.pts), Some(unit.dts), boundary.uncertain, false);
             self.run.from_boundary = boundary.uncertain.is_none();
             let cell_start = (boundary.wrap * WRAP) + boundary.cell * self.interval;
             self.target = MediaTime((cell_start + self.interval).min((boundary.wrap + 1) * WRAP));
             self.open = Some(Open {
                 opening: boundary,
+                begin_dts: unit.dts,
                 opens_clock: std::mem::take(&mut self.clock_changed),
                 units: Vec::new(),
                 bytes: 0,
@@ -540,7 +546,13 @@ impl Cutter {
     }
 
     /// Closes the open chunk at `end`, or at its greatest time where there is none.
-    fn close(&mut self, end: Option<MediaTime>, end_uncertain: Option<HoleCause>, ends_clock: bool) {
+    fn close(
+        &mut self,
+        end: Option<MediaTime>,
+        end_dts: Option<MediaTime>,
+        end_uncertain: Option<HoleCause>,
+        ends_clock: bool,
+    ) {
         let Some(open) = self.open.take() else { return };
         self.out.push_back(CutChunk {
             epoch: self.epoch,
@@ -548,6 +560,8 @@ impl Cutter {
             index: self.index(open.opening),
             opening: open.opening,
             end: end.unwrap_or(open.greatest_pts),
+            begin_dts: open.begin_dts,
+            end_dts,
             end_uncertain,
             opens_clock: open.opens_clock,
             ends_clock,

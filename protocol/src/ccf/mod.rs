@@ -3,10 +3,14 @@
 //! The rules are numbered in `protocol/CCF.md`, the normative text; comments cite them as "CCF n".
 
 mod assemble;
+mod aux_gather;
+mod aux_mux;
+mod aux_object;
 mod chunk;
 mod chunker;
 mod combine;
 mod cutter;
+mod marks;
 pub mod object;
 mod profile;
 mod reader;
@@ -15,6 +19,8 @@ pub(crate) mod roles;
 mod unit_index;
 mod writer;
 
+pub use aux_mux::{AuxLayout, AuxMuxError};
+pub use aux_object::{AuxError, AuxKind, AuxObject, AuxStream, AuxUnit, PesForm};
 pub use chunk::{
     Chunk, ChunkQuality, ChunkState, ChunkerEvent, CleanChunk, Mark, MarkKind, WithheldChunk, WithheldReason,
 };

@@ -268,7 +268,7 @@ impl PesHeader {
 }
 
 /// A time stamp with its four-bit prefix and marker bits (ISO/IEC 13818-1, 2.4.3.6).
-fn stamp(prefix: u8, time: MediaTime) -> [u8; 5] {
+pub(super) fn stamp(prefix: u8, time: MediaTime) -> [u8; 5] {
     let time = time.0.rem_euclid(PTS_WRAP as i64) as u64;
     [
         prefix << 4 | (time >> 29) as u8 & 0x0E | 1,

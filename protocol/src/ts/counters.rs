@@ -28,6 +28,10 @@ pub struct ReceptionCounters {
     pub scrambled_packets: u64,
     /// Sections of PAT and PMT with a bad CRC-32.
     pub crc_errors: u64,
+    /// Units of teletext, subtitles, splice information and data that went to chunks.
+    pub aux_units: u64,
+    /// Such units that were damaged, or belong to no chunk, or are more than a chunk may have.
+    pub aux_dropped: u64,
     /// Chunks emitted whole.
     pub clean_chunks: u64,
     /// Chunks withheld.
