@@ -15,7 +15,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 
 DEMO_FLAGS := $(if $(INPUT),--input "$(INPUT)") $(if $(KEEP),--keep)
 
-.PHONY: help setup build demo test lint bench clean
+.PHONY: help setup build demo test lint bench players clean
 
 help:
 	@echo "make demo           record one broadcast in five homes, play it in a sixth; prints what happened"
@@ -24,6 +24,7 @@ help:
 	@echo "make test           every test (installs what it needs)"
 	@echo "make lint           format, clippy, docs, architecture"
 	@echo "make bench          measurements, each beside its alternative"
+	@echo "make players        plays a recording in VLC and in hls.js (installs both and Chromium)"
 	@echo "make setup          only install what is needed"
 
 setup:
@@ -44,8 +45,13 @@ lint: setup
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc $(ALL) --no-deps --document-private-items
 	.ci/architecture
 
-bench: setup
-	cargo bench $(ALL) --profile dev
+players: build
+	@.ci/setup players
+	@$(BIN)/aftercast-players --cache $(CARGO_TARGET_DIR)/players \
+		--hls-js "$$(.ci/players $(CARGO_TARGET_DIR)/players)"
+
+bench: build
+	cargo bench $(ALL) --profile dev --bench canonicalise --bench record --bench layout
 
 clean:
 	cargo clean

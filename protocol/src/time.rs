@@ -67,6 +67,15 @@ impl Ticks {
     }
 }
 
+impl Pts33 {
+    /// Span from this time to another, the short way over the wrap; negative where the other lies before it.
+    #[must_use]
+    pub fn to(self, other: Self) -> Ticks {
+        let ahead = other.0.wrapping_sub(self.0) % PTS_WRAP;
+        Ticks(if ahead > PTS_WRAP / 2 { ahead as i64 - PTS_WRAP as i64 } else { ahead as i64 })
+    }
+}
+
 impl Add<Ticks> for MediaTime {
     type Output = Self;
     fn add(self, span: Ticks) -> Self {

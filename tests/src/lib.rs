@@ -17,6 +17,7 @@ pub mod demo;
 pub mod device;
 pub mod impair;
 pub mod media;
+pub mod players;
 pub mod processes;
 pub mod report;
 pub mod stage;

@@ -2,12 +2,13 @@
 
 use aftercast_protocol::ids::TimelineId;
 use aftercast_protocol::time::{PTS_WRAP, Pts33, Ticks, UnixMillis};
+use aftercast_protocol::ts::framer::PACKET_BYTES;
+use aftercast_protocol::ts::packet::clock_reference;
 
 const SYNC: u8 = 0x47;
-const PACKET: usize = 188;
 /// A step of the clock by more than this is a jump, not a gap: pacing goes on from there. Clock references must come
 /// every 100 ms (ISO/IEC 13818-1, 2.7.2).
-const JUMP_TICKS: u64 = 90_000;
+const JUMP_TICKS: i64 = 90_000;
 
 /// Counts the media time of a stream by the clock references of the first PID that carries any.
 #[derive(Debug, Default)]
@@ -15,8 +16,8 @@ pub struct PcrPace {
     /// Bytes of a packet that is not whole yet.
     rest: Vec<u8>,
     pid: Option<u16>,
-    last: Option<u64>,
-    ticks: u64,
+    last: Option<Pts33>,
+    ticks: i64,
 }
 
 impl PcrPace {
@@ -25,7 +26,7 @@ impl PcrPace {
         self.rest.extend_from_slice(bytes);
         let mut at = 0;
         // A packet counts where the next one begins as it should; other framings keep 188 bytes of it apart, too.
-        while let Some(packet) = self.rest.get(at..at + PACKET) {
+        while let Some(packet) = self.rest.get(at..).and_then(|rest| rest.first_chunk::<PACKET_BYTES>()) {
             if packet[0] != SYNC {
                 at += 1;
                 continue;
@@ -33,18 +34,18 @@ impl PcrPace {
             if let Some((pid, base)) = clock_reference(packet) {
                 self.reference(pid, base);
             }
-            at += PACKET;
+            at += PACKET_BYTES;
         }
         self.rest.drain(..at);
     }
 
-    fn reference(&mut self, pid: u16, base: u64) {
+    fn reference(&mut self, pid: u16, base: Pts33) {
         if *self.pid.get_or_insert(pid) != pid {
             return;
         }
         if let Some(last) = self.last {
-            let step = base.wrapping_sub(last) % PTS_WRAP;
-            if step <= JUMP_TICKS {
+            let step = last.to(base).0;
+            if (0..=JUMP_TICKS).contains(&step) {
                 self.ticks += step;
             }
         }
@@ -54,20 +55,8 @@ impl PcrPace {
     /// Media time since the first clock reference, in microseconds.
     #[must_use]
     pub fn media_micros(&self) -> u64 {
-        self.ticks.saturating_mul(100) / 9
+        self.ticks.unsigned_abs().saturating_mul(100) / 9
     }
-}
-
-/// PID and base of a packet's program clock reference (ISO/IEC 13818-1, 2.4.3.5).
-fn clock_reference(packet: &[u8]) -> Option<(u16, u64)> {
-    let has_field = packet.get(3)? & 0x20 != 0 && *packet.get(4)? >= 7;
-    if !has_field || packet.get(5)? & 0x10 == 0 {
-        return None;
-    }
-    let pid = u16::from_be_bytes([packet[1] & 0x1F, packet[2]]);
-    let base: &[u8; 5] = packet.get(6..)?.first_chunk()?;
-    let high = u32::from_be_bytes([base[0], base[1], base[2], base[3]]);
-    Some((pid, u64::from(high) << 1 | u64::from(base[4] >> 7)))
 }
 
 /// Wall time of media times, as one receiver sees it.
@@ -109,8 +98,8 @@ fn millis(ticks: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn packet(pid: u16, base: u64) -> [u8; PACKET] {
-        let mut packet = [0xFF; PACKET];
+    fn packet(pid: u16, base: u64) -> [u8; PACKET_BYTES] {
+        let mut packet = [0xFF; PACKET_BYTES];
         packet[0] = SYNC;
         packet[1..3].copy_from_slice(&pid.to_be_bytes());
         packet[3..6].copy_from_slice(&[0x20, 183, 0x10]);

@@ -1,8 +1,10 @@
 //! Datagrams, unicast and multicast.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::ops::Range;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -13,6 +15,15 @@ use super::{BLOCK_BYTES, Block, Outlet, STOP_CHECK};
 const MAX_DATAGRAM: usize = 65_535;
 /// Room asked of the kernel for datagrams that wait: seconds of any channel. The system may allow less.
 const RECEIVE_BUFFER: usize = 16 << 20;
+/// A datagram that is no larger finds room in a block that has so much left.
+const MOST_OF_ONE: usize = 2048;
+/// How long datagrams are gathered into one block.
+const GATHER: Duration = Duration::from_millis(40);
+/// Shortest and longest pause before what came meanwhile is taken in.
+const NAPS: Range<Duration> = Duration::from_millis(4)..Duration::from_millis(20);
+/// After a pause that brought less a longer one will do, after one that brought more it must be shorter.
+const FEW_BYTES: usize = 8 * 1024;
+const MANY_BYTES: usize = 32 * 1024;
 /// Wait before a socket that cannot be opened is tried again: the interface may come up later.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -72,21 +83,11 @@ fn open(listen: &Listen) -> io::Result<UdpSocket> {
 fn receive(socket: &UdpSocket, out: &Outlet, unpack: &mut impl FnMut(&[u8], &mut Vec<u8>)) -> bool {
     let mut datagram = vec![0; MAX_DATAGRAM];
     let mut block = Vec::with_capacity(BLOCK_BYTES);
-    let mut waiting = false;
+    let mut nap = NAPS.start;
     loop {
-        match receive_one(socket, &mut datagram, waiting) {
-            Ok(len) => {
-                unpack(datagram.get(..len).unwrap_or_default(), &mut block);
-                // What has arrived already goes into the same block: fewer wake-ups of the cutter.
-                waiting = block.len() + 2048 < BLOCK_BYTES;
-                if waiting {
-                    continue;
-                }
-            }
-            Err(error) if is_nothing_yet(&error) => waiting = false,
-            Err(error) => {
-                return out.give(Block::Trouble(format!("receiving failed: {error}")));
-            }
+        match gather(socket, &mut datagram, &mut block, &mut nap, unpack) {
+            Ok(()) => {}
+            Err(error) => return out.give(Block::Trouble(format!("receiving failed: {error}"))),
         }
         if !block.is_empty() {
             let full = std::mem::replace(&mut block, Vec::with_capacity(BLOCK_BYTES));
@@ -99,10 +100,58 @@ fn receive(socket: &UdpSocket, out: &Outlet, unpack: &mut impl FnMut(&[u8], &mut
     }
 }
 
-fn receive_one(socket: &UdpSocket, into: &mut [u8], only_waiting: bool) -> io::Result<usize> {
-    socket.set_nonblocking(only_waiting)?;
-    let (len, _from): (usize, SocketAddr) = socket.recv_from(into)?;
-    Ok(len)
+/// Waits for a datagram, and then a little longer for those that follow: waking up costs more than taking one in.
+/// Nothing where none came.
+fn gather(
+    socket: &UdpSocket,
+    datagram: &mut [u8],
+    block: &mut Vec<u8>,
+    nap: &mut Duration,
+    unpack: &mut impl FnMut(&[u8], &mut Vec<u8>),
+) -> io::Result<()> {
+    socket.set_nonblocking(false)?;
+    if !take_one(socket, datagram, block, unpack)? {
+        return Ok(());
+    }
+    socket.set_nonblocking(true)?;
+    let first = Instant::now();
+    loop {
+        let before = block.len();
+        while block.len() + MOST_OF_ONE <= BLOCK_BYTES && take_one(socket, datagram, block, unpack)? {}
+        let is_full = block.len() + MOST_OF_ONE > BLOCK_BYTES;
+        if is_full || first.elapsed() >= GATHER {
+            return Ok(());
+        }
+        // What comes during a nap must fit into the kernel's room for it, which may be 200 kB, overhead included.
+        *nap = match block.len() - before {
+            ..FEW_BYTES => (*nap * 2).min(NAPS.end),
+            MANY_BYTES.. => *nap / 2,
+            _ => *nap,
+        };
+        if *nap >= NAPS.start {
+            thread::sleep(*nap);
+        } else {
+            *nap = NAPS.start / 2;
+            return Ok(());
+        }
+    }
+}
+
+/// False where there is none.
+fn take_one(
+    socket: &UdpSocket,
+    datagram: &mut [u8],
+    block: &mut Vec<u8>,
+    unpack: &mut impl FnMut(&[u8], &mut Vec<u8>),
+) -> io::Result<bool> {
+    match socket.recv_from(datagram) {
+        Ok((len, _)) => {
+            unpack(datagram.get(..len).unwrap_or_default(), block);
+            Ok(true)
+        }
+        Err(error) if is_nothing_yet(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn is_nothing_yet(error: &io::Error) -> bool {

@@ -7,7 +7,7 @@ use super::writer::{FIRST_PID, PMT_PID, Unit, write_chunk};
 use crate::limits::{MAX_CHUNK_BYTES, MAX_CHUNK_UNITS, MAX_CORE_AUDIO};
 use crate::time::{MediaTime, PTS_WRAP, Pts33, Ticks};
 use crate::ts::framer::PACKET_BYTES;
-use crate::ts::packet::{PAT_PID, Packet};
+use crate::ts::packet::{PAT_PID, Packet, clock_reference};
 use crate::ts::pes::{PesEvent, PesParser};
 use crate::ts::psi::{MapStream, crc32, parse_pmt};
 
@@ -72,7 +72,7 @@ pub(super) fn read_placed(
                 let stream =
                     pid.checked_sub(FIRST_PID).and_then(|n| u8::try_from(n).ok()).ok_or(ReadError::Packet(number))?;
                 if packet.unit_start && raw.len() < MAX_CHUNK_UNITS {
-                    first_pcr = first_pcr.or(pcr_base(bytes));
+                    first_pcr = first_pcr.or(clock_reference(bytes).map(|(_, base)| base.0));
                     let at = number * PACKET_BYTES;
                     raw.push(Raw { stream, rap: packet.random_access, pes: Vec::new(), range: at..at });
                 }
@@ -125,12 +125,6 @@ pub fn check_canonical(bytes: &[u8]) -> Result<(), ReadError> {
         Ok(again) if again == bytes => Ok(()),
         _ => Err(ReadError::NotCanonical),
     }
-}
-
-fn pcr_base(packet: &[u8; PACKET_BYTES]) -> Option<u64> {
-    let has_pcr = packet[3] & 0x20 != 0 && packet[4] >= 7 && packet[5] & 0x10 != 0;
-    let base = packet[6..10].iter().fold(0u64, |base, &byte| base << 8 | u64::from(byte));
-    has_pcr.then_some(base << 1 | u64::from(packet[10] >> 7))
 }
 
 fn read_profile(payload: &[u8]) -> Result<Profile, ReadError> {

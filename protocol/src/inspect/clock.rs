@@ -1,7 +1,8 @@
 //! How far into a stream a packet is, and whether its clocks run evenly.
 
-use crate::time::{PTS_WRAP, Pts33};
+use crate::time::Pts33;
 use crate::ts::framer::PACKET_BYTES;
+use crate::ts::packet::clock_reference;
 
 /// A step of a clock reference by more than this, or backward, is another clock (ISO/IEC 13818-1, 2.7.2 allows 100 ms;
 /// losses make longer steps).
@@ -25,29 +26,22 @@ impl Step {
     }
 }
 
-fn step(from: u64, to: u64) -> i64 {
-    let ahead = to.wrapping_sub(from) % PTS_WRAP;
-    if ahead > PTS_WRAP / 2 { ahead as i64 - PTS_WRAP as i64 } else { ahead as i64 }
-}
-
 /// Media time by the clock references of the first PID that carries any.
 #[derive(Debug, Default)]
 pub struct PcrClock {
     pid: Option<u16>,
-    last: Option<u64>,
+    last: Option<Pts33>,
     ticks: i64,
 }
 
 impl PcrClock {
     /// Takes a packet in; the step where it carries a reference of our PID and an earlier one did.
-    pub fn packet(&mut self, pid: u16, bytes: &[u8; PACKET_BYTES]) -> Option<Step> {
-        let has_reference = bytes[3] & 0x20 != 0 && bytes[4] >= 7 && bytes[5] & 0x10 != 0;
-        if !has_reference || *self.pid.get_or_insert(pid) != pid {
+    pub fn packet(&mut self, bytes: &[u8; PACKET_BYTES]) -> Option<Step> {
+        let (pid, base) = clock_reference(bytes)?;
+        if *self.pid.get_or_insert(pid) != pid {
             return None;
         }
-        let high = u32::from_be_bytes([bytes[6], bytes[7], bytes[8], bytes[9]]);
-        let base = u64::from(high) << 1 | u64::from(bytes[10] >> 7);
-        let step = self.last.replace(base).map(|last| Step(step(last, base)))?;
+        let step = self.last.replace(base).map(|last| Step(last.to(base).0))?;
         if !step.is_jump() {
             self.ticks += step.0;
         }
@@ -88,7 +82,7 @@ impl PtsClock {
         self.first.get_or_insert(pts);
         self.last = Some(pts);
         let Some(before) = self.last_dts.replace(dts) else { return Told::default() };
-        let step = Step(step(before.0, dts.0));
+        let step = Step(before.to(dts).0);
         if step.is_jump() {
             self.jumps += 1;
             return Told { jump: Some(step.0), late: false };

@@ -173,7 +173,7 @@ impl State {
             self.null_packets += 1;
             return;
         }
-        let step = self.clock.packet(packet.pid, bytes);
+        let step = self.clock.packet(bytes);
         if let Some(jump) = step.filter(|step| step.is_jump()) {
             self.quality.pcr_discontinuities += 1;
             self.happened(Some(packet.pid), EventKind::ClockJump { ticks: jump.0 });

@@ -1,6 +1,7 @@
 //! One transport packet's header (ISO/IEC 13818-1, 2.4.3).
 
 use super::framer::PACKET_BYTES;
+use crate::time::Pts33;
 
 /// PID of null packets.
 pub const NULL_PID: u16 = 0x1FFF;
@@ -33,6 +34,16 @@ pub enum BadPacket {
     Errored,
     /// Reserved adaptation control, or an adaptation field longer than the packet.
     Malformed,
+}
+
+/// PID and clock reference of a packet, where it carries one: the base's 33 bits of 90 kHz ticks (ISO/IEC 13818-1,
+/// 2.4.3.5). Its extension of 27 MHz ticks is not read.
+#[must_use]
+pub fn clock_reference(bytes: &[u8; PACKET_BYTES]) -> Option<(u16, Pts33)> {
+    let has_reference = bytes[3] & 0x20 != 0 && bytes[4] >= 7 && bytes[5] & 0x10 != 0;
+    let high = u32::from_be_bytes([bytes[6], bytes[7], bytes[8], bytes[9]]);
+    let base = u64::from(high) << 1 | u64::from(bytes[10] >> 7);
+    has_reference.then_some((u16::from_be_bytes([bytes[1] & 0x1F, bytes[2]]), Pts33(base)))
 }
 
 impl<'a> Packet<'a> {

@@ -60,6 +60,15 @@ pub fn end_all() {
     }
 }
 
+/// What a program has used of the machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Used {
+    /// Processor time.
+    pub cpu: Duration,
+    /// Most memory that was resident at once.
+    pub peak_bytes: u64,
+}
+
 /// The standard library knows no other signal than the one that kills.
 fn tell(pid: u32, signal: &str) -> bool {
     Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status().is_ok_and(|status| status.success())
@@ -149,6 +158,24 @@ impl Daemon {
     /// Ends it as a power cut would.
     pub fn kill(self) {
         drop(self);
+    }
+
+    /// What it has used of the machine so far (`proc(5)`).
+    ///
+    /// # Errors
+    /// It ended, or this is no Linux.
+    pub(super) fn used(&self) -> anyhow::Result<Used> {
+        let read = |file: &str| {
+            let path = format!("/proc/{}/{file}", self.child.id());
+            std::fs::read_to_string(&path).with_context(|| path)
+        };
+        let (stat, status) = (read("stat")?, read("status")?);
+        // Behind the name, which may hold anything, the 12th and 13th field are user and system time in 1/100 s.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let field = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).context("/proc/PID/stat");
+        let peak =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        Ok(Used { cpu: Duration::from_millis(10 * (field(11)? + field(12)?)), peak_bytes: 1024 * peak.unwrap_or(0u64) })
     }
 
     /// The URL of a path of its HTTP interface.

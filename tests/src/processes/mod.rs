@@ -18,7 +18,7 @@ mod seed;
 mod status;
 
 pub use chunks::{ChunkLine, ChunkState, chunk_file, clean_cids};
-pub use daemon::{Daemon, end_all};
+pub use daemon::{Daemon, Used, end_all};
 pub use http::{fetch, fetch_range, get_text, segment_names};
 pub use node::{NodeOptions, NodeProcess};
 pub use programs::Programs;

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::PATIENCE;
-use super::daemon::Daemon;
+use super::daemon::{Daemon, Used};
 use super::http::{delete, post};
 use super::programs::{Programs, output};
 use super::seed::SeedProcess;
@@ -22,8 +22,8 @@ pub struct NodeOptions {
     pub name: String,
     /// Whose device it is; the name's where none is given.
     pub subscriber: Option<String>,
-    /// Channel and input URL.
-    pub input: Option<(String, String)>,
+    /// Channels and their input URLs.
+    pub inputs: Vec<(String, String)>,
     /// Its line, in bits per second; all of it may be used.
     pub uplink_bps: u64,
     /// Whether the line is paid by volume.
@@ -39,7 +39,7 @@ impl NodeOptions {
         Self {
             name: name.to_owned(),
             subscriber: None,
-            input: None,
+            inputs: Vec::new(),
             uplink_bps: 200_000_000,
             metered: false,
             quota_bytes: None,
@@ -54,8 +54,9 @@ impl NodeOptions {
 
     /// With an input for a channel.
     #[must_use]
-    pub fn input(self, channel: &str, url: &str) -> Self {
-        Self { input: Some((channel.to_owned(), url.to_owned())), ..self }
+    pub fn input(mut self, channel: &str, url: &str) -> Self {
+        self.inputs.push((channel.to_owned(), url.to_owned()));
+        self
     }
 }
 
@@ -137,15 +138,14 @@ impl NodeProcess {
     }
 
     fn write_config(&self) -> anyhow::Result<()> {
-        let NodeOptions { input, uplink_bps, metered, quota_bytes, .. } = &self.options;
+        let NodeOptions { inputs, uplink_bps, metered, quota_bytes, .. } = &self.options;
         let quota = quota_bytes.map(|bytes| format!("quota_bytes = {bytes}\n")).unwrap_or_default();
-        let input = input.as_ref().map(|(channel, url)| format!("[inputs]\n{channel:?} = {url:?}\n"));
+        let inputs: String = inputs.iter().map(|(channel, url)| format!("{channel:?} = {url:?}\n")).collect();
         let text = format!(
             "data_dir = \"data\"\nlisten = [\"/ip4/127.0.0.1/tcp/0\", \"/ip4/127.0.0.1/udp/0/quic-v1\"]\n\
              http = \"127.0.0.1:0\"\nmdns = false\n\
              [uplink]\ndeclared_bps = {uplink_bps}\nshare_percent = 100\nmetered = {metered}\n\
-             [store]\nreserve_free_bytes = 0\n{quota}{}",
-            input.unwrap_or_default()
+             [store]\nreserve_free_bytes = 0\n{quota}[inputs]\n{inputs}"
         );
         let path = self.config();
         std::fs::write(&path, text).with_context(|| path.display().to_string())
@@ -229,6 +229,14 @@ impl NodeProcess {
     /// The node refused.
     pub fn delete_recording(&self, id: &str) -> anyhow::Result<()> {
         delete(&self.url(&format!("/api/recordings/{id}"))?, PATIENCE)
+    }
+
+    /// What it has used of the machine since it was started.
+    ///
+    /// # Errors
+    /// It is stopped, or this is no Linux.
+    pub fn used(&self) -> anyhow::Result<Used> {
+        self.daemon()?.used()
     }
 
     /// Waits until somebody listens on a loopback UDP port, as this node's tuner is about to.
