@@ -49,12 +49,12 @@ pub fn read_units(bytes: &[u8]) -> Result<(Profile, Vec<Unit>), ReadError> {
     Ok((profile, placed.into_iter().map(|(unit, _)| unit).collect()))
 }
 
+/// A unit, and the bytes of the chunk that its packets take.
+pub(super) type Placed = (Unit, Range<usize>);
+
 /// [`read_units`], each with the bytes of the chunk that its packets take. Times are those around `near`, or around
 /// the first.
-pub(super) fn read_placed(
-    bytes: &[u8],
-    mut near: Option<MediaTime>,
-) -> Result<(Profile, Vec<(Unit, Range<usize>)>), ReadError> {
+pub(super) fn read_placed(bytes: &[u8], mut near: Option<MediaTime>) -> Result<(Profile, Vec<Placed>), ReadError> {
     if bytes.is_empty() || !bytes.len().is_multiple_of(PACKET_BYTES) || bytes.len() > MAX_CHUNK_BYTES {
         return Err(ReadError::Length(bytes.len()));
     }

@@ -1,11 +1,9 @@
 //! The unit index of a chunk (CCF 20): what repair compares and fetches by.
 
-use std::ops::Range;
-
 use minicbor::{Decode, Encode};
 
-use super::reader::{ReadError, read_placed};
-use super::writer::{Unit, unit_digest};
+use super::reader::{Placed, ReadError, read_placed};
+use super::writer::unit_digest;
 use crate::ids::UnitDigest;
 use crate::limits::{MAX_CHUNK_BYTES, MAX_CHUNK_UNITS};
 use crate::time::{MediaTime, Pts33, Ticks};
@@ -68,7 +66,7 @@ impl UnitIndex {
         let origin = MediaTime(pts.0 as i64);
         let (_, placed) = read_placed(bytes, Some(origin))?;
         // A chunk's bytes are bounded to less than 2^32.
-        let entry = |(unit, range): (Unit, Range<usize>)| UnitEntry {
+        let entry = |(unit, range): Placed| UnitEntry {
             stream: unit.stream,
             pts: unit.pts - origin,
             dts: unit.dts - origin,

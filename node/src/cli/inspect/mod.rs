@@ -114,8 +114,11 @@ fn pictures(found: &PictureReport, seconds: f64) -> String {
             found.mean_group, found.shortest_group, found.longest_group
         )),
     }
-    if found.damaged + found.holes > 0 {
-        text.push_str(&format!(", {} damaged, {} times some missing", found.damaged, found.holes));
+    if found.damaged > 0 {
+        text.push_str(&format!(", {} damaged", found.damaged));
+    }
+    if found.holes > 0 {
+        text.push_str(&format!(", {} times some missing", found.holes));
     }
     text
 }

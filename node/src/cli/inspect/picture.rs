@@ -63,6 +63,16 @@ pub fn text(report: &Report) -> String {
     out
 }
 
+/// Seconds from one mark of the time axis to the next: a round number, and no more than a dozen marks.
+fn tick(seconds: f64) -> f64 {
+    const MOST: f64 = 12.0;
+    let minute = 60.0;
+    let hour = 60.0 * minute;
+    let rounds = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, minute, 2.0 * minute, 5.0 * minute, 10.0 * minute];
+    let longer = [15.0 * minute, 30.0 * minute, hour, 2.0 * hour, 3.0 * hour, 6.0 * hour, 12.0 * hour];
+    rounds.into_iter().chain(longer).find(|step| seconds / step <= MOST).unwrap_or(seconds / MOST)
+}
+
 /// The timeline as a drawing.
 pub fn svg(report: &Report) -> String {
     let rows: Vec<_> = rows(report).collect();
@@ -72,14 +82,14 @@ pub fn svg(report: &Report) -> String {
          font-size=\"13\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
     let x = |part: f64| NAMES + part * (WIDTH - NAMES - 50.0);
-    for tick in 0..=10 {
-        let part = f64::from(tick) / 10.0;
-        let at = x(part);
+    let step = tick(report.seconds);
+    for at_seconds in (0..).map(|number| f64::from(number) * step).take_while(|at| *at <= report.seconds) {
+        let at = x(at_seconds / report.seconds.max(0.001));
         let _ = writeln!(
             out,
             "<line x1=\"{at:.1}\" y1=\"20\" x2=\"{at:.1}\" y2=\"{height}\" stroke=\"#e2e8f0\"/>\
              <text x=\"{at:.1}\" y=\"14\" text-anchor=\"middle\" fill=\"#4a5568\">{}</text>",
-            super::duration(report.seconds * part)
+            super::duration(at_seconds)
         );
     }
     for (number, (row, events)) in rows.iter().enumerate() {
@@ -100,4 +110,16 @@ pub fn svg(report: &Report) -> String {
     }
     out.push_str("</svg>\n");
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_axis_has_round_marks_and_not_too_many() {
+        let steps = [0.0, 0.9, 6.5, 60.0, 3600.0, 86_400.0].map(tick);
+        assert_eq!(steps, [0.1, 0.1, 1.0, 5.0, 600.0, 7200.0]);
+        assert!(tick(1e9) > 86_400.0);
+    }
 }
