@@ -10,6 +10,7 @@ use crate::ts::framer::PACKET_BYTES;
 use crate::ts::packet::{PAT_PID, Packet, clock_reference};
 use crate::ts::pes::{PesEvent, PesParser};
 use crate::ts::psi::{MapStream, crc32, parse_pmt};
+use crate::ts::video::VideoUnits;
 
 /// Bytes that are no canonical chunk. Whoever sent them is at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +31,9 @@ pub enum ReadError {
     #[error("the chunk is not what its own units make")]
     NotCanonical,
 }
+
+/// A unit, and the bytes of the chunk that its packets take.
+type Placed = (Unit, Range<usize>);
 
 struct Raw {
     stream: u8,
@@ -100,7 +104,8 @@ pub(super) fn read_placed(bytes: &[u8], mut near: Option<MediaTime>) -> Result<(
 }
 
 /// Reads the packets of one unit of a chunk: all of them, and no others. Nothing where they are not of the canonical
-/// form. Times are those of the chunk around `near`.
+/// form. Times are those of the chunk around `near`. Whether a decoder can begin there is taken from the picture: the
+/// packets' own flag is in no digest, so a sender could falsify it unnoticed.
 pub(super) fn read_unit_packets(profile: &Profile, stream: u8, near: MediaTime, bytes: &[u8]) -> Option<Unit> {
     let (packets, []) = bytes.as_chunks::<PACKET_BYTES>() else { return None };
     let mut raw = Raw { stream, rap: false, pes: Vec::with_capacity(bytes.len()), range: 0..bytes.len() };
@@ -109,10 +114,23 @@ pub(super) fn read_unit_packets(profile: &Profile, stream: u8, near: MediaTime, 
         if packet.pid != FIRST_PID + u16::from(stream) || packet.unit_start != (number == 0) {
             return None;
         }
-        raw.rap |= packet.random_access;
         raw.pes.extend_from_slice(packet.payload?);
     }
-    read_unit(&raw, profile, Some(near))
+    let unit = read_unit(&raw, profile, Some(near))?;
+    let rap = profile.video.filter(|_| stream == 0).is_none_or(|codec| begins_decoding(codec, &unit.data));
+    Some(Unit { rap, ..unit })
+}
+
+/// Whether a picture is a random access point.
+fn begins_decoding(codec: VideoCodec, data: &[u8]) -> bool {
+    let mut units = match codec {
+        VideoCodec::Avc => VideoUnits::avc(false),
+        VideoCodec::Hevc => VideoUnits::hevc(false),
+        VideoCodec::Mpeg2 => VideoUnits::mpeg2(),
+    };
+    units.push(data);
+    units.finish();
+    std::iter::from_fn(|| units.poll()).any(|unit| unit.rap)
 }
 
 /// Checks that bytes are a chunk in canonical form, to the last bit.

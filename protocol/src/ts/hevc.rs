@@ -34,7 +34,8 @@ fn kind(header: u8) -> u8 {
 /// Role of a NAL unit (table 7-1, 7.4.2.4.4). Those of further layers stay with the base layer's picture.
 pub(super) fn role(nal: &[u8]) -> Option<Role> {
     let &[first, second, ..] = nal else { return None };
-    if first & 1 != 0 || second >> 3 != 0 {
+    // `nuh_temporal_id_plus1` is never 0: such a second byte is a zero behind a NAL unit of one byte.
+    if first & 1 != 0 || second >> 3 != 0 || second == 0 {
         return Some(Role::Stays);
     }
     Some(match kind(first) {

@@ -52,6 +52,8 @@ enum Structure {
 /// What a sequence header and its extension say.
 #[derive(Debug, Clone, Copy)]
 struct Sequence {
+    /// Frames in so many seconds, by the header alone.
+    header_rate: (u64, u64),
     pace: Pace,
     progressive: bool,
 }
@@ -92,6 +94,8 @@ pub struct Mpeg2Units {
     pub(super) marks: Marks,
     /// Bytes of the unit in progress; the last one is the one before the position received.
     buf: Vec<u8>,
+    /// Zero bytes discarded right before the front of `buf`.
+    zeros_before: u64,
     /// Where the search for start codes goes on in `buf`.
     scan: usize,
     start_codes: StartCodes,
@@ -177,6 +181,7 @@ impl Mpeg2Units {
         match element.code {
             SEQUENCE => {
                 self.sequence = frame_rate(content).filter(|_| !damaged).map(|(count, seconds)| Sequence {
+                    header_rate: (count, seconds),
                     pace: Pace { count, seconds, low_delay: false },
                     progressive: true,
                 });
@@ -233,7 +238,8 @@ impl Mpeg2Units {
             self.open_picture(boundary.begin, picture);
             index -= boundary.index;
         }
-        let zeros = self.buf[..index].iter().rev().take_while(|&&byte| byte == 0).count() as u64;
+        let mut zeros = trailing_zeros(&self.buf[..index]);
+        zeros += if zeros == index as u64 { self.zeros_before } else { 0 };
         let at = self.position(index);
         let begin = Begin { zeros: at - zeros, code: at };
         if is_header {
@@ -267,6 +273,8 @@ impl Mpeg2Units {
 
     /// Forgets the front of the buffer.
     fn discard(&mut self, to: usize) {
+        let zeros = trailing_zeros(&self.buf[..to]);
+        self.zeros_before = if zeros == to as u64 { self.zeros_before + zeros } else { zeros };
         self.buf.drain(..to);
         self.scan = self.scan.saturating_sub(to);
     }
@@ -294,11 +302,16 @@ impl Mpeg2Units {
     /// A unit beyond all bounds is no unit: its bytes go, the hole stays.
     fn drop_oversize(&mut self) {
         self.buf.clear();
+        self.zeros_before = 0;
         self.scan = 0;
         self.element = None;
         self.undecided = None;
         self.marks.hole(false, HoleCause::Loss);
     }
+}
+
+fn trailing_zeros(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().take_while(|&&byte| byte == 0).count() as u64
 }
 
 /// Frames in so many seconds, by a sequence header (6.3.3, table 6-4).
@@ -313,8 +326,10 @@ fn extend_sequence(sequence: Sequence, content: &[u8]) -> Option<Sequence> {
     let &[_, flags, _, _, _, rate, ..] = content else { return None };
     let (progressive, low_delay) = (flags & 0x08 != 0, rate & 0x80 != 0);
     let (n, d) = (u64::from(rate >> 5 & 3), u64::from(rate & 0x1F));
-    let pace = Pace { count: sequence.pace.count * (n + 1), seconds: sequence.pace.seconds * (d + 1), low_delay };
-    Some(Sequence { pace, progressive })
+    // Of the header's rate, not of what an extension before this one made of it.
+    let (count, seconds) = sequence.header_rate;
+    let pace = Pace { count: count * (n + 1), seconds: seconds * (d + 1), low_delay };
+    Some(Sequence { pace, progressive, ..sequence })
 }
 
 /// A picture header (6.2.3).

@@ -307,7 +307,11 @@ impl NalUnits {
     /// Decides by the first bytes of the NAL unit in progress whether a unit begins at or before it (7.4.1.2.3).
     fn read_head(&mut self, end: usize, complete: bool) {
         let Some(nal) = self.nal.filter(|nal| !nal.head_read) else { return };
-        let content = &self.buf[nal.index + 3..end];
+        let mut content = &self.buf[nal.index + 3..end];
+        // Zeros behind a NAL unit are no part of it, so none of its fields either.
+        while let (true, [rest @ .., 0]) = (complete, content) {
+            content = rest;
+        }
         let (header, head) = self.syntax.needs();
         if content.is_empty() || (content.len() < header && !complete) {
             return;
