@@ -11,20 +11,27 @@ SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/aftercast/target
 # Cargo unites features over what is selected: always the whole workspace, or RocksDB is compiled once per selection.
 ALL := --workspace --locked
+# The golden chunks alone: this crate builds in a folder of its own for each profile.
+GOLDEN := -p aftercast-protocol --test ccf_golden
 BIN := $(CARGO_TARGET_DIR)/debug
 
 DEMO_FLAGS := $(if $(INPUT),--input "$(INPUT)") $(if $(KEEP),--keep)
 
-.PHONY: help setup build demo test lint bench players clean
+# How long each target is fuzzed; bash has a variable of this name too, so only make's is used.
+SECONDS := 60
+
+.PHONY: help setup build demo test lint bench players fuzz golden clean
 
 help:
 	@echo "make demo           record one broadcast in five homes, play it in a sixth; prints what happened"
 	@echo "make demo INPUT=F   the same with a transport stream of your own (AVC video, AAC or MPEG audio)"
 	@echo "make demo KEEP=1    leaves it running afterwards, so that you can watch in VLC"
 	@echo "make test           every test (installs what it needs)"
+	@echo "make golden         the golden chunks once more, unoptimised and as a release"
 	@echo "make lint           format, clippy, docs, architecture"
 	@echo "make bench          measurements, each beside its alternative"
 	@echo "make players        plays a recording in VLC and in hls.js (installs both and Chromium)"
+	@echo "make fuzz           fuzzes each target for SECONDS=60 (FUZZ=\"avc pes\": only these; MERGE=1: makes the corpus anew)"
 	@echo "make setup          only install what is needed"
 
 setup:
@@ -38,9 +45,17 @@ demo: build
 
 test: build
 	cargo nextest run $(ALL)
+	cargo nextest run --locked $(GOLDEN) --cargo-profile unoptimised
+
+# Optimisation must not change a byte of a chunk. A minute of one core for the first, two for the second; make test has the
+# first: it is the farther from the profile that everything else is built with.
+golden: setup
+	cargo nextest run --locked $(GOLDEN) --cargo-profile unoptimised
+	cargo nextest run --locked $(GOLDEN) --cargo-profile release
 
 lint: setup
 	cargo fmt --all --check
+	cargo fmt --manifest-path protocol/fuzz/Cargo.toml --check
 	cargo clippy $(ALL) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc $(ALL) --no-deps --document-private-items
 	.ci/architecture
@@ -52,6 +67,9 @@ players: build
 
 bench: build
 	cargo bench $(ALL) --profile dev --bench canonicalise --bench record --bench layout
+
+fuzz: setup
+	@MERGE=$(MERGE) protocol/fuzz/run $(SECONDS) $(FUZZ)
 
 clean:
 	cargo clean

@@ -5,6 +5,7 @@ mod ccf_kit;
 
 use ccf_kit::*;
 
+use aftercast_protocol::ccf::{Chunker, ChunkerEvent, ProgramSelect};
 use aftercast_protocol::ids::ChunkCid;
 
 const GOLDEN: [(&str, &[(u64, &str)]); 2] = [
@@ -57,13 +58,63 @@ const GOLDEN_JOINED: [(&str, usize, &str); SOURCES.len() - GOLDEN.len()] = [
     ("mpeg2-mp2", 11, "bafkr4ifmdxsgeqdnbmemmdbefnqqhiw2sh6ufjo2roupd6pzw4gpf3kdmi"),
 ];
 
+/// Sources that only these tests have: interlaced MPEG-2 with AC-3; HEVC and AVC with open groups of pictures, the one
+/// with E-AC-3, the other interlaced with MPEG audio and AAC of 44.1 kHz in two languages.
+const MORE: [(&str, &[u8]); 3] = [
+    ("mpeg2-ac3", include_bytes!("data/mpeg2-ac3.ts")),
+    ("hevc-eac3", include_bytes!("data/hevc-eac3.ts")),
+    ("avc-two-audios", include_bytes!("data/avc-two-audios.ts")),
+];
+
+/// Radio and the further sources, in the same way.
+const GOLDEN_MORE: [(&str, usize, &str); RADIO.len() + MORE.len()] = [
+    ("radio-mp2", 16, "bafkr4ig3hazazwvkhwqlbkwhgxahmlbgkfu56i3sthktldk5cppw2hj3xq"),
+    ("radio-aac", 16, "bafkr4igh6vg6ine2eppvndxkx3rr3n7h5kgz374szw6udhkgfox6p7hm2q"),
+    ("mpeg2-ac3", 11, "bafkr4idx66l4agouvzy6ofybvwlg7ei37sk6nh4o2kivplrb4nbsj37lhy"),
+    ("hevc-eac3", 11, "bafkr4igzmliriuumrxlguxxbwmyiqtm7vzubr5x7lky54wmwwpfayiquuu"),
+    ("avc-two-audios", 11, "bafkr4igfnenilp7stzagfef6w52dhdjyttpc2lbc2igo4jstk3kotag4vy"),
+];
+
+/// How many clean chunks there are, and the CID of all of them joined.
+fn joined(run: &Run) -> (usize, String) {
+    (run.clean().len(), ChunkCid::of(&run.bytes()).to_string())
+}
+
 #[test]
 fn the_other_sources_give_the_chunks_they_always_gave() {
-    let found = SOURCES[GOLDEN.len()..].iter().map(|(name, source)| {
-        let run = run(source);
-        (*name, run.clean().len(), ChunkCid::of(&run.bytes()).to_string())
-    });
-    let found: Vec<_> = found.collect();
-    let found: Vec<_> = found.iter().map(|(name, count, cid)| (*name, *count, &cid[..])).collect();
-    assert_eq!(found, GOLDEN_JOINED);
+    let golden = GOLDEN_JOINED.into_iter().chain(GOLDEN_MORE);
+    for ((name, source), golden) in SOURCES[GOLDEN.len()..].iter().chain(&RADIO).chain(&MORE).zip(golden) {
+        let (count, cid) = joined(&run(source));
+        assert_eq!((*name, count, &cid[..]), golden);
+    }
+}
+
+/// Law e: bytes at once, packet by packet, across packets, one by one, at random.
+#[test]
+fn read_sizes_make_no_difference() {
+    let mut rng = Rng(24);
+    for (name, source) in SOURCES.iter().chain(&RADIO).chain(&MORE) {
+        let golden = joined(&run(source));
+        let chunker = || Chunker::discover(INTERVAL, ProgramSelect::First).expect("a legal interval");
+        for size in [1, 187, 188, 4096, source.len()] {
+            assert_eq!(joined(&run_with(chunker(), source, size)), golden, "{name} in pieces of {size}");
+        }
+        let mut pieces = chunker();
+        let mut bytes = Vec::new();
+        let mut rest = *source;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at((1 + rng.below(1000)).min(rest.len()));
+            pieces.push(piece);
+            rest = after;
+            if rest.is_empty() {
+                pieces.finish();
+            }
+            while let Some(event) = pieces.poll_event() {
+                if let ChunkerEvent::Chunk(chunk) = event {
+                    bytes.extend(clean_of(&chunk).into_iter().flat_map(|clean| clean.bytes.clone()));
+                }
+            }
+        }
+        assert_eq!(ChunkCid::of(&bytes).to_string(), golden.1, "{name} in pieces of any size");
+    }
 }
