@@ -32,9 +32,6 @@ pub enum ReadError {
     NotCanonical,
 }
 
-/// A unit, and the bytes of the chunk that its packets take.
-type Placed = (Unit, Range<usize>);
-
 struct Raw {
     stream: u8,
     rap: bool,
