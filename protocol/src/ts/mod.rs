@@ -20,6 +20,7 @@ pub mod packet;
 pub mod pes;
 pub mod program;
 pub mod psi;
+pub mod rtp;
 pub mod scte35;
 mod start_code;
 pub mod video;
