@@ -316,8 +316,31 @@ pub(super) fn canonical_times(begin: MediaTime, frames: &[(MediaTime, FrameHeade
     if offsets.iter().any(|offset| (offset - median).abs() > 90 * rate) {
         return received();
     }
-    let origin = begin.0 + 90 * (median + 2 * rate).div_euclid(90 * rate).max(0);
+    let cells = (median + 2 * rate).div_euclid(90 * rate);
+    // No frame lies before its chunk, roundings aside, but for the first chunk of a clock: the sound that leads its
+    // pictures stays ahead of them.
+    let leads = median < -90 * rate;
+    let origin = begin.0 + 90 * if leads { cells } else { cells.max(0) };
     (0..frames.len() as u64)
         .map(|n| MediaTime(origin + crate::ts::audio::ticks(n * samples as u64, rate as u64)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uneven_frames_keep_their_lead_and_are_not_put_before_their_chunk_by_rounding() {
+        let header = FrameHeader { bytes: 576, samples: 1152, rate: 44_100 };
+        let frames = |from: i64| -> Vec<_> {
+            (0..10).map(|n| (MediaTime(from + crate::ts::audio::ticks(n * 1152, 44_100)), header)).collect()
+        };
+        let first = |from: i64| canonical_times(MediaTime(90_000), &frames(from))[0];
+        // Sound that leads its pictures behind a clock change, on the grid of 90 ticks; rounding of a tick; and sound
+        // that begins within the chunk.
+        assert_eq!(first(90_000 - 10_000), MediaTime(90_000 - 10_080));
+        assert_eq!(first(90_000 - 1), MediaTime(90_000));
+        assert_eq!(first(90_000 + 179), MediaTime(90_180));
+    }
 }
