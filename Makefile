@@ -2,6 +2,7 @@
 #
 #   make demo    the whole product on this machine: one seed, six nodes, one broadcast, played back
 #   make test    every test
+#   make table   every recipe over every combination of codecs, and what became of each chunk
 #   make help    all targets
 
 SHELL := /bin/bash
@@ -20,7 +21,7 @@ DEMO_FLAGS := $(if $(INPUT),--input "$(INPUT)") $(if $(KEEP),--keep)
 # How long each target is fuzzed; bash has a variable of this name too, so only make's is used.
 SECONDS := 60
 
-.PHONY: help setup build demo test lint bench players fuzz golden clean
+.PHONY: help setup build demo test lint bench players table fuzz golden clean
 
 help:
 	@echo "make demo           record one broadcast in five homes, play it in a sixth; prints what happened"
@@ -32,6 +33,7 @@ help:
 	@echo "make bench          measurements, each beside its alternative"
 	@echo "make players        plays a recording in VLC and in hls.js (installs both and Chromium)"
 	@echo "make fuzz           fuzzes each target for SECONDS=60 (FUZZ=\"avc pes\": only these; MERGE=1: makes the corpus anew)"
+	@echo "make table          impairment by codec: identical / withheld / different chunks, as Markdown"
 	@echo "make setup          only install what is needed"
 
 setup:
@@ -70,6 +72,10 @@ bench: build
 
 fuzz: setup
 	@MERGE=$(MERGE) protocol/fuzz/run $(SECONDS) $(FUZZ)
+
+table: setup
+	cargo build $(ALL) --bin aftercast-table
+	@$(BIN)/aftercast-table
 
 clean:
 	cargo clean

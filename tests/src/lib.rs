@@ -10,6 +10,8 @@
 //! `processes` runs seeds and nodes and `device` is a device without a product's manners; a `stage` is what an
 //! end-to-end test begins with. `demo` puts everything together and `report` says what came of it.
 //!
+//! `table` runs every recipe over every combination of codecs and judges each chunk (`make table`).
+//!
 //! Nothing that makes or harms a broadcast uses the product's transport stream code: it must be able to disagree.
 
 pub mod broadcast;
@@ -21,3 +23,4 @@ pub mod players;
 pub mod processes;
 pub mod report;
 pub mod stage;
+pub mod table;

@@ -3,6 +3,8 @@
 //! The picture moves everywhere and carries noise, so that the encoder needs its bits; a time code is burnt in, and
 //! the tone's pitch tells the second. The multiplex has constant rate, null packets and service information.
 
+pub mod variety;
+
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -106,12 +108,22 @@ pub enum BroadcastError {
 const FORM: u32 = 1;
 const FONT: &str = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf";
 
-/// Makes a programme, or finds it in `folder` if it was made before. Safe for several processes at once: one makes it,
-/// the others wait.
+/// Makes a programme, or finds it in `folder` if it was made before. Safe for several processes at once.
 pub fn generate(spec: &BroadcastSpec, folder: &Path) -> Result<PathBuf, BroadcastError> {
     let text = serde_json::to_string(spec).unwrap_or_default();
-    let name = blake3::hash(format!("{FORM} {text}").as_bytes()).to_hex();
-    let path = folder.join(format!("broadcast-{}.ts", &name[..16]));
+    kept(folder, &format!("{FORM} {text}"), "ts", |path| make(spec, path))
+}
+
+/// Makes a file that `what` describes fully, or finds it in `folder`. Safe for several processes at once: one makes it,
+/// the others wait.
+fn kept(
+    folder: &Path,
+    what: &str,
+    ending: &str,
+    make: impl FnOnce(&Path) -> Result<(), BroadcastError>,
+) -> Result<PathBuf, BroadcastError> {
+    let name = blake3::hash(what.as_bytes()).to_hex();
+    let path = folder.join(format!("broadcast-{}.{ending}", &name[..16]));
     let failed = |error| BroadcastError::File { path: path.clone(), error };
     if path.exists() {
         return Ok(path);
@@ -123,7 +135,7 @@ pub fn generate(spec: &BroadcastSpec, folder: &Path) -> Result<PathBuf, Broadcas
         return Ok(path);
     }
     let unfinished = path.with_extension("unfinished");
-    make(spec, &unfinished)?;
+    make(&unfinished)?;
     fs::rename(&unfinished, &path).map_err(failed)?;
     Ok(path)
 }

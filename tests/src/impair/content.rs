@@ -8,8 +8,6 @@ use super::prng::Prng;
 use super::psi::Role;
 use super::source::Source;
 
-const AVC: u8 = 0x1b;
-
 /// PES packets over other transport packets: mostly full ones, one in eight with a random payload, down to one byte.
 pub fn repacketise(packets: &mut Vec<Packet>, source: &Source, prng: &mut Prng) -> Result<(), ImpairError> {
     for pid in core(source) {
@@ -51,12 +49,13 @@ pub fn regroup(packets: &mut Vec<Packet>, source: &Source, most: u32, prng: &mut
     Ok(())
 }
 
-/// Access unit delimiters (H.264 7.3.2.4) put before every PES packet without one, or taken out.
+/// Access unit delimiters (H.264 7.3.2.4, H.265 7.3.2.5) put before every PES packet without one, or taken out.
 pub fn delimiters(packets: &mut Vec<Packet>, source: &Source, add: bool) -> Result<(), ImpairError> {
-    for pid in source.tables.pids(Role::Video).into_iter().filter(|pid| source.tables.streams[pid] == AVC) {
+    for pid in source.tables.pids(Role::Video) {
+        let Some(syntax) = Syntax::of(source.tables.streams[&pid]) else { continue };
         let mut units = pes::disassemble(packets, pid)?;
         for unit in units.iter_mut().filter(|unit| !unit.payload.bytes.is_empty()) {
-            unit.payload = if add { with_delimiter(&unit.payload) } else { without_delimiters(&unit.payload) };
+            unit.payload = if add { syntax.with(&unit.payload) } else { syntax.without(&unit.payload) };
             unit.sized = unit.sized && unit.payload.bytes.len() < 65_000;
         }
         pes::assemble(packets, pid, &units, Layout::Full);
@@ -68,37 +67,54 @@ fn core(source: &Source) -> Vec<u16> {
     [Role::Video, Role::Audio].into_iter().flat_map(|role| source.tables.pids(role)).collect()
 }
 
-fn with_delimiter(payload: &Payload) -> Payload {
-    if nals(&payload.bytes).first().is_some_and(|(_, kind)| *kind == 9) {
-        return payload.clone();
-    }
-    let mut changed = Payload::default();
-    changed.push(&[0, 0, 0, 1, 9, 0xf0], payload.packet_of(0));
-    changed.append(payload, 0..payload.bytes.len());
-    changed
+/// What an access unit delimiter looks like.
+struct Syntax {
+    delimiter: &'static [u8],
+    is_delimiter: fn(u8) -> bool,
 }
 
-fn without_delimiters(payload: &Payload) -> Payload {
-    let found = nals(&payload.bytes);
-    let mut changed = Payload::default();
-    changed.append(payload, 0..found.first().map_or(payload.bytes.len(), |(start, _)| *start));
-    for (index, (start, kind)) in found.iter().enumerate() {
-        let end = found.get(index + 1).map_or(payload.bytes.len(), |(next, _)| *next);
-        if *kind != 9 {
-            changed.append(payload, *start..end);
+impl Syntax {
+    /// H.262 has no delimiters.
+    fn of(kind: u8) -> Option<Self> {
+        match kind {
+            0x1b => Some(Self { delimiter: &[0, 0, 0, 1, 9, 0xf0], is_delimiter: |code| code & 0x1f == 9 }),
+            0x24 => Some(Self { delimiter: &[0, 0, 0, 1, 0x46, 1, 0x50], is_delimiter: |code| code >> 1 & 0x3f == 35 }),
+            _ => None,
         }
     }
-    changed
+
+    fn with(&self, payload: &Payload) -> Payload {
+        if nals(&payload.bytes).first().is_some_and(|(_, code)| (self.is_delimiter)(*code)) {
+            return payload.clone();
+        }
+        let mut changed = Payload::default();
+        changed.push(self.delimiter, payload.packet_of(0));
+        changed.append(payload, 0..payload.bytes.len());
+        changed
+    }
+
+    fn without(&self, payload: &Payload) -> Payload {
+        let found = nals(&payload.bytes);
+        let mut changed = Payload::default();
+        changed.append(payload, 0..found.first().map_or(payload.bytes.len(), |(start, _)| *start));
+        for (index, (start, code)) in found.iter().enumerate() {
+            let end = found.get(index + 1).map_or(payload.bytes.len(), |(next, _)| *next);
+            if !(self.is_delimiter)(*code) {
+                changed.append(payload, *start..end);
+            }
+        }
+        changed
+    }
 }
 
-/// Where each NAL unit begins (its start code, with the zero byte before it), and its type.
+/// Where each NAL unit begins (its start code, with the zero byte before it), and its first byte.
 fn nals(bytes: &[u8]) -> Vec<(usize, u8)> {
     let mut found = Vec::new();
     let mut at = 0;
     while at + 3 < bytes.len() {
         if bytes[at..at + 3] == [0, 0, 1] {
             let start = if at > 0 && bytes[at - 1] == 0 { at - 1 } else { at };
-            found.push((start, bytes[at + 3] & 0x1f));
+            found.push((start, bytes[at + 3]));
             at += 3;
         }
         at += 1;

@@ -32,7 +32,10 @@ pub fn hls(packets: &mut Vec<Packet>, log: &mut DamageLog, source: &Source, leng
     let seconds = format!("{:.6}", length.0 as f64 / 90_000.0);
     through(packets, log, source, |input, folder| {
         let list = folder.join("list.m3u8");
-        let cut = ["-f", "hls", "-hls_time", &seconds, "-hls_list_size", "0", "-hls_segment_filename"];
+        // The clock stays: of a radio programme no receiver could tell that it moved.
+        let clock = ["-muxdelay", "0", "-muxpreload", "0", "-hls_segment_options", "mpegts_copyts=1"];
+        let cut = ["-f", "hls", "-hls_time", &seconds, "-hls_list_size", "0"];
+        let cut = [&clock[..], &cut, &["-hls_segment_filename"]].concat();
         let pattern = [folder.join("segment%06d.ts").into(), list.clone().into()];
         ffmpeg::run("ffmpeg", &[&ffmpeg::quietly(input, "-copyts"), &ffmpeg::words(&cut), &pattern[..]].concat())?;
         let mut bytes = Vec::new();
@@ -73,8 +76,10 @@ fn find_origins(old: &[Packet], fresh: &mut [Packet]) -> Option<i64> {
     let (old_tables, new_tables) = (Tables::read(&mut old.to_vec()), Tables::read(&mut fresh.to_vec()));
     let old_starts = pes::starts(old, &old_tables);
     let new_starts = pes::starts(fresh, &new_tables);
-    let video = (*old_tables.pids(Role::Video).first()?, *new_tables.pids(Role::Video).first()?);
-    let by = apart(new_starts.get(&video.1)?.first()?.1, old_starts.get(&video.0)?.first()?.1);
+    // Of radio, the first audio tells.
+    let leads = |tables: &Tables| [Role::Video, Role::Audio].into_iter().find_map(|r| tables.pids(r).first().copied());
+    let (old_lead, new_lead) = (leads(&old_tables)?, leads(&new_tables)?);
+    let by = apart(new_starts.get(&new_lead)?.first()?.1, old_starts.get(&old_lead)?.first()?.1);
     for role in [Role::Video, Role::Audio] {
         for (old_pid, new_pid) in old_tables.pids(role).into_iter().zip(new_tables.pids(role)) {
             let (Some(from), Some(to)) = (old_starts.get(&old_pid), new_starts.get(&new_pid)) else { continue };

@@ -17,15 +17,19 @@ mod clocks;
 mod content;
 mod evidence;
 mod ffmpeg;
+mod frame;
 mod log;
 mod mux;
 pub mod packet;
 mod pes;
+mod picture;
 mod prng;
 pub mod psi;
 mod reception;
 mod recipe;
+mod rtp;
 mod source;
+pub mod splice;
 
 pub use evidence::{Evidence, Span};
 pub use log::{DamageLog, Edge, Harm, HarmKind, Invisible, Shift};
@@ -42,6 +46,9 @@ use source::Source;
 pub struct Impaired {
     /// What the receiver gets, as it would stand in a file.
     pub bytes: Vec<u8>,
+    /// The RTP datagrams it gets, in the order of arrival; put in order, they are `bytes`. `None` where none of the
+    /// recipes is about RTP.
+    pub datagrams: Option<Vec<Vec<u8>>>,
     /// What it does not get.
     pub log: DamageLog,
     /// Media time of its bytes on the source's clock: what keeps several receptions of one source in step.
@@ -69,7 +76,7 @@ pub enum ImpairError {
         /// Where.
         pid: u16,
     },
-    /// Audio of another kind than ADTS or MPEG audio, or damaged.
+    /// Audio of an unknown kind, or damaged.
     #[error("audio frames of PID {pid:#x} (stream type {kind:#x}) cannot be told apart")]
     Audio {
         /// Where.
@@ -77,6 +84,9 @@ pub enum ImpairError {
         /// stream_type.
         kind: u8,
     },
+    /// No audio that could be taken out or copied, or no room for it in its map's packet.
+    #[error("the source has no audio that could be taken out or copied, or its programme map has no room")]
+    NoAudio,
     /// FFmpeg is missing or failed.
     #[error(transparent)]
     Ffmpeg(#[from] FfmpegError),
@@ -88,7 +98,8 @@ pub fn impair(source: &[u8], recipes: &[Recipe], seed: u64) -> Result<Impaired, 
     if packets.is_empty() {
         return Err(ImpairError::NoTransportStream);
     }
-    let mut reception = Reception { source, packets, log: DamageLog::default(), ends: Ends::default(), framing: 188 };
+    let log = DamageLog::default();
+    let mut reception = Reception { source, packets, log, ends: Ends::default(), framing: 188, network: None };
     let mut ordered: Vec<_> = recipes.iter().enumerate().collect();
     ordered.sort_by_key(|(_, recipe)| stage(recipe));
     for (index, recipe) in ordered {
@@ -96,7 +107,7 @@ pub fn impair(source: &[u8], recipes: &[Recipe], seed: u64) -> Result<Impaired, 
         let mut prng = Prng::new(seed, &format!("{recipe}#{repeated}"));
         reception.apply(recipe, &mut prng)?;
     }
-    Ok(reception.finish(&mut Prng::new(seed, "framing")))
+    Ok(reception.finish(seed))
 }
 
 fn stage(recipe: &Recipe) -> u32 {
@@ -106,12 +117,12 @@ fn stage(recipe: &Recipe) -> u32 {
         Repacketise | PesHeaders | Regroup(_) | AddDelimiters | RemoveDelimiters => 1,
         PtsShift(_) | PtsWrap(_) | Jump { .. } => 2,
         DropNulls | AddNulls(_) | PcrRestamp(_) | PcrJitter(_) | Counters | Flags | SiNoise(_) | PidRemap
-        | PmtVersion(_) => 3,
+        | PmtVersion(_) | ExtraAudio | DropAudio => 3,
         Duplicates(_) => 4,
         Reorder(_) => 5,
         Loss { .. } | Single(_) | Lose16(_) | Truncate(_) | Tei(_) | Flips(_) => 6,
         LateStart(_) | EarlyEnd(_) => 7,
-        Framing(_) => 8,
+        RtpLoss(_) | RtpReorder(_) | RtpDuplicates(_) | Framing(_) => 8,
     }
 }
 
@@ -121,6 +132,7 @@ struct Reception {
     log: DamageLog,
     ends: Ends,
     framing: usize,
+    network: Option<rtp::Network>,
 }
 
 /// Torn packets before the first and behind the last whole one.
@@ -167,6 +179,11 @@ impl Reception {
             Flips(count) => reception::harm_core(packets, source, count, Fate::Flipped, prng),
             LateStart(by) => self.start_late(by, prng),
             EarlyEnd(by) => self.end_early(by, prng),
+            ExtraAudio => mux::add_audio(packets).ok_or(ImpairError::NoAudio)?,
+            DropAudio => mux::drop_audio(packets).ok_or(ImpairError::NoAudio)?,
+            RtpLoss(share) => self.network.get_or_insert_default().loss = Some(share),
+            RtpReorder(window) => self.network.get_or_insert_default().reorder = window,
+            RtpDuplicates(share) => self.network.get_or_insert_default().duplicates = Some(share),
             Framing(bytes) => self.framing = bytes as usize,
         }
         Ok(())
@@ -206,7 +223,12 @@ impl Reception {
         Edge { offset, pts: self.source.times(packet.origin.start, packet.source_pid).map(|(pts, _)| pts) }
     }
 
-    fn finish(mut self, prng: &mut Prng) -> Impaired {
+    fn finish(mut self, seed: u64) -> Impaired {
+        let prng = &mut Prng::new(seed, "framing");
+        let datagrams = self.network.map(|network| {
+            self.ends = Ends::default();
+            rtp::send(&mut self.packets, network, &mut Prng::new(seed, "rtp"))
+        });
         self.log.record(&self.source, &self.packets);
         let mut bytes = self.ends.before;
         let mut pacer = Pacer::default();
@@ -229,7 +251,7 @@ impl Reception {
             }
         }
         bytes.extend(self.ends.behind);
-        Impaired { pace: pacer.finish(bytes.len() as u64), bytes, log: self.log }
+        Impaired { pace: pacer.finish(bytes.len() as u64), bytes, datagrams, log: self.log }
     }
 }
 

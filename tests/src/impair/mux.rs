@@ -142,6 +142,85 @@ pub fn remap_pids(packets: &mut [Packet], prng: &mut Prng) {
     }
 }
 
+/// Sends a copy of the last audio as another one, in a language of its own. `None` where there is none, or no room.
+pub fn add_audio(packets: &mut Vec<Packet>) -> Option<()> {
+    let tables = Tables::read(packets);
+    let last = tables.pids(Role::Audio).last().copied()?;
+    let present: BTreeSet<u16> = packets.iter().map(Packet::pid).collect();
+    let fresh = (0x1e00..NULL_PID).find(|pid| !present.contains(pid))?;
+    rewrite_maps(
+        packets,
+        &tables,
+        |section, entry| {
+            let mut copy = section[entry.clone()].to_vec();
+            psi::set_pid_at(&mut copy, 1, fresh);
+            // ISO 639 language descriptor (2.6.18): "qaa", a local one.
+            let language = copy.windows(5).position(|five| five[..2] == [0x0a, 4])?;
+            copy[language + 2..language + 5].copy_from_slice(b"qaa");
+            let end = section.len() - 4;
+            section.splice(end..end, copy);
+            Some(())
+        },
+        last,
+    )?;
+    let mut out = Vec::with_capacity(packets.len() * 5 / 4);
+    for packet in packets.drain(..) {
+        let copy = (packet.pid() == last).then(|| packet.clone());
+        out.push(packet);
+        out.extend(copy.map(|mut copy| {
+            copy.set_pid(fresh);
+            Packet { duplicate: copy.duplicate, ..Packet::invented(copy.data) }
+        }));
+    }
+    *packets = out;
+    Some(())
+}
+
+/// Takes the last of several audios out. `None` where there is only one.
+pub fn drop_audio(packets: &mut Vec<Packet>) -> Option<()> {
+    let tables = Tables::read(packets);
+    let audios = tables.pids(Role::Audio);
+    let last = audios.last().copied().filter(|_| audios.len() > 1)?;
+    rewrite_maps(
+        packets,
+        &tables,
+        |section, entry| {
+            section.drain(entry);
+            Some(())
+        },
+        last,
+    )?;
+    packets.retain(|packet| packet.pid() != last);
+    Some(())
+}
+
+/// Changes each map that names a stream, by the place of its entry; only maps that lie in one packet, as FFmpeg and most
+/// multiplexers write them. `None` where there is no such map, or no room.
+fn rewrite_maps(
+    packets: &mut [Packet],
+    tables: &Tables,
+    change: impl Fn(&mut Vec<u8>, std::ops::Range<usize>) -> Option<()>,
+    pid: u16,
+) -> Option<()> {
+    let mut found = None;
+    for packet in packets.iter_mut().filter(|packet| tables.pmts.contains(&packet.pid()) && packet.starts_unit()) {
+        let payload = packet.payload();
+        let at = payload.start + 1 + usize::from(packet.data[payload.start]);
+        let length = 3 + usize::from(u16::from_be_bytes([packet.data[at + 1] & 0x0f, packet.data[at + 2]]));
+        let mut section = packet.data.get(at..at + length)?.to_vec();
+        let entry = psi::streams(&section).find(|entry| psi::pid_at(&section, entry + 1) == pid)?;
+        let descriptors = usize::from(u16::from_be_bytes([section[entry + 3] & 0x0f, section[entry + 4]]));
+        change(&mut section, entry..entry + 5 + descriptors)?;
+        let length = (0xb000 | (section.len() as u16 - 3)).to_be_bytes();
+        section[1..3].copy_from_slice(&length);
+        psi::seal(&mut section);
+        packet.data[at..].fill(0xff);
+        packet.data.get_mut(at..at + section.len())?.copy_from_slice(&section);
+        found = Some(());
+    }
+    found
+}
+
 /// Raises the version of the PMTs so many times, at random places.
 pub fn change_pmt_version(packets: &mut [Packet], times: u32, prng: &mut Prng) {
     let places: Vec<_> = (0..times).map(|_| prng.below(packets.len())).collect();

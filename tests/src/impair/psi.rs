@@ -24,7 +24,7 @@ pub enum Role {
 pub struct Tables {
     /// PIDs of the PMTs.
     pub pmts: BTreeSet<u16>,
-    /// Stream type of each elementary PID.
+    /// Stream type of each elementary PID; private data that descriptors call AC-3 or E-AC-3 has their ATSC type.
     pub streams: BTreeMap<u16, u8>,
     /// Elementary PIDs in the order of the PMTs.
     pub order: Vec<u16>,
@@ -45,7 +45,7 @@ impl Tables {
                 if section[0] == 2 {
                     for at in streams(section) {
                         let pid = pid_at(section, at + 1);
-                        if tables.streams.insert(pid, section[at]).is_none() {
+                        if tables.streams.insert(pid, kind(section, at)).is_none() {
                             tables.order.push(pid);
                         }
                     }
@@ -188,6 +188,26 @@ pub fn programs(section: &[u8]) -> impl Iterator<Item = (u16, usize)> + use<> {
         .filter(|(number, _)| *number != 0)
         .collect();
     entries.into_iter()
+}
+
+/// What a PMT entry carries, as an ATSC stream type (EN 300 468 D.3 and ISO/IEC 13818-1 2.6.8 for private data).
+fn kind(section: &[u8], entry: usize) -> u8 {
+    if section[entry] != 0x06 {
+        return section[entry];
+    }
+    let end = (entry + 5 + length(section[entry + 3], section[entry + 4])).min(section.len());
+    let mut rest = &section[entry + 5..end];
+    let mut found = 0x06;
+    while let [tag, size, content @ ..] = rest {
+        let (content, behind) = content.split_at(content.len().min(usize::from(*size)));
+        found = match (tag, content) {
+            (0x6a, _) | (0x05, b"AC-3") => 0x81,
+            (0x7a, _) | (0x05, b"EAC3") => 0x87,
+            _ => found,
+        };
+        rest = behind;
+    }
+    found
 }
 
 /// Elementary streams of a PMT section: where each entry (its stream type, then its PID) begins.

@@ -26,9 +26,9 @@ pub enum Recipe {
     PesHeaders,
     /// `regroup=6`: audio frames are grouped anew, one to that many in a PES packet. Harmless.
     Regroup(u32),
-    /// `delimiters=add`: every AVC PES packet without an access unit delimiter gets one. Harmless.
+    /// `delimiters=add`: every AVC or HEVC PES packet without an access unit delimiter gets one. Harmless.
     AddDelimiters,
-    /// `delimiters=remove`: AVC access unit delimiters are taken out. Harmless.
+    /// `delimiters=remove`: AVC and HEVC access unit delimiters are taken out. Harmless.
     RemoveDelimiters,
     /// `pts-shift=5s`: all clocks of the stream are moved. Harmless.
     PtsShift(Ticks),
@@ -85,6 +85,16 @@ pub enum Recipe {
     LateStart(Ticks),
     /// `early=1.5s`: the reception ends that long before the source, anywhere inside a packet. An edge in the log.
     EarlyEnd(Ticks),
+    /// `audio=extra`: another audio in another language, a copy of the last. Harmless to a plan that does not name it.
+    ExtraAudio,
+    /// `audio=drop`: the last audio is taken out. Harmless to a plan that does not name it.
+    DropAudio,
+    /// `rtp-loss=0.4%`: RTP datagrams of seven packets are lost.
+    RtpLoss(Share),
+    /// `rtp-reorder=8`: RTP datagrams fall behind by up to so many. Harmless.
+    RtpReorder(u32),
+    /// `rtp-duplicates=2%`: RTP datagrams come twice. Harmless.
+    RtpDuplicates(Share),
     /// `framing=192` or `framing=204`: four bytes before, or sixteen behind each packet. Harmless.
     Framing(u32),
 }
@@ -103,6 +113,7 @@ impl Recipe {
                 | Flips(_)
                 | LateStart(_)
                 | EarlyEnd(_)
+                | RtpLoss(_)
                 | Jump { .. }
         )
     }
@@ -111,7 +122,7 @@ impl Recipe {
     pub const HELP: &str = "  \
   remux=10s  hls=2s                          through FFmpeg: copied into another stream, or HLS segments
   repacketise  pes-headers  regroup=6        other packets, other PES headers, other audio grouping
-  delimiters=add|remove                      AVC access unit delimiters
+  delimiters=add|remove                      access unit delimiters
   pts-shift=5s  pts-wrap=5s  jump=5s/by=-3s  all clocks moved; 33-bit wrap after 5 s; another timeline after 5 s
   nulls=drop  nulls=10%                      null packets
   pcr-restamp=-20ms  pcr-jitter=2ms          clock references
@@ -120,6 +131,8 @@ impl Recipe {
   pid-remap  pmt-version=3                   other PIDs; PMT version changes
   loss=0.3%/burst=20  single=3  lose16=1     lost packets
   truncate=2  tei=0.1%  flips=3              torn, marked and silently changed packets
+  audio=extra|drop                           a secondary audio more, or one less
+  rtp-loss=0.4%  rtp-reorder=8  rtp-duplicates=2%  datagrams of seven packets; the output is what is put in order
   late=3.2s  early=1.5s                      late start, early end
   framing=192|204                            bytes around each packet";
 }
@@ -240,6 +253,11 @@ impl fmt::Display for Recipe {
             Flips(count) => write!(f, "flips={count}"),
             LateStart(by) => write!(f, "late={by}"),
             EarlyEnd(by) => write!(f, "early={by}"),
+            ExtraAudio => write!(f, "audio=extra"),
+            DropAudio => write!(f, "audio=drop"),
+            RtpLoss(share) => write!(f, "rtp-loss={share}"),
+            RtpReorder(window) => write!(f, "rtp-reorder={window}"),
+            RtpDuplicates(share) => write!(f, "rtp-duplicates={share}"),
             Framing(bytes) => write!(f, "framing={bytes}"),
         }
     }
@@ -302,6 +320,12 @@ impl FromStr for Recipe {
             ("flips", _) => Recipe::Flips(count()?),
             ("late", _) => Recipe::LateStart(length()?),
             ("early", _) => Recipe::EarlyEnd(length()?),
+            ("audio", Some("extra")) => Recipe::ExtraAudio,
+            ("audio", Some("drop")) => Recipe::DropAudio,
+            ("audio", _) => return Err(wrong("extra or drop")),
+            ("rtp-loss", _) => Recipe::RtpLoss(share()?),
+            ("rtp-reorder", _) => Recipe::RtpReorder(count()?),
+            ("rtp-duplicates", _) => Recipe::RtpDuplicates(share()?),
             ("framing", Some("192")) => Recipe::Framing(192),
             ("framing", Some("204")) => Recipe::Framing(204),
             ("framing", _) => return Err(wrong("192 or 204")),
@@ -361,6 +385,11 @@ mod tests {
             "flips=3",
             "late=3.2s",
             "early=1.5s",
+            "audio=extra",
+            "audio=drop",
+            "rtp-loss=0.4%",
+            "rtp-reorder=8",
+            "rtp-duplicates=2%",
             "framing=192",
             "framing=204",
         ] {
