@@ -9,8 +9,7 @@ use aux_kit::*;
 use ccf_kit::*;
 
 use aftercast_protocol::ccf::{
-    AuxKind, AuxLayout, AuxObject, AuxStream, AuxUnit, Chunk, ChunkPlan, Chunker, MarkKind, PesForm, Profile,
-    ProgramSelect,
+    AuxKind, AuxLayout, AuxObject, AuxStream, AuxUnit, Chunk, ChunkPlan, Chunker, MarkKind, PesForm, ProgramSelect,
 };
 use aftercast_protocol::ids::ChunkCid;
 use aftercast_protocol::time::{Pts33, Ticks};
@@ -26,8 +25,8 @@ fn objects(run: &Run) -> BTreeMap<u64, AuxObject> {
     clean_chunks(run).into_iter().map(|(index, (chunk, _))| (index, aux(chunk).clone())).collect()
 }
 
-fn profile(run: &Run) -> Profile {
-    run.chunker.plan().expect("a plan").profile.clone()
+fn any_chunk(run: &Run) -> &[u8] {
+    &run.chunks.iter().find_map(clean_of).expect("a clean chunk").bytes
 }
 
 fn planned(run: &Run) -> Chunker {
@@ -82,7 +81,7 @@ fn a_chunk_written_with_its_units_is_read_as_the_same_chunk_and_units() {
         let mut layout = AuxLayout::default();
         let mut written = Vec::new();
         for (chunk, clean) in clean_chunks(&run).into_values() {
-            layout.learn(&profile(&run), &aux(chunk).streams);
+            layout.learn(any_chunk(&run), &aux(chunk).streams);
             let bytes = layout.mux(&clean.bytes, chunk.pts, chunk.aux.as_deref()).expect("a canonical chunk");
             assert_eq!(Some(bytes.len() as u64), layout.len_of(clean.bytes.len() as u64, chunk.aux.as_deref()));
             written.extend(bytes);
@@ -118,7 +117,7 @@ fn assert_counters_close(bytes: &[u8]) {
 fn a_chunk_without_units_keeps_its_length_and_announces_the_same_streams() {
     let run = run_packets(&with_aux(&packets(SOURCES[0].1), &extras()).0);
     let mut layout = AuxLayout::default();
-    layout.learn(&profile(&run), &aux(&run.chunks[0]).streams);
+    layout.learn(any_chunk(&run), &aux(&run.chunks[0]).streams);
     for (chunk, clean) in clean_chunks(&run).into_values() {
         let bytes = layout.mux(&clean.bytes, chunk.pts, None).expect("a canonical chunk");
         let mut announced = packets(&clean.bytes);
@@ -148,7 +147,7 @@ fn maps_longer_than_a_packet_are_read_too() {
         (4..20u8).map(|n| AuxStream { stream_type: 0x06, descriptors: vec![0x59, 8, b'd', b'e', n, 1, 0, 1, 0, 2] }),
     );
     let mut layout = AuxLayout::default();
-    assert!(layout.learn(&profile(&run), &streams) && !layout.keeps_length());
+    assert!(layout.learn(any_chunk(&run), &streams) && !layout.keeps_length());
     assert_eq!(layout.streams().len(), 20);
     let mut written = Vec::new();
     for (chunk, clean) in clean_chunks(&run).into_values() {
@@ -170,14 +169,16 @@ fn a_layout_gives_what_it_announced_a_place_for_good() {
     let run = run_packets(&with_aux(&packets(SOURCES[0].1), &extras()).0);
     let streams = &aux(&run.chunks[0]).streams;
     let mut layout = AuxLayout::default();
-    assert!(layout.learn(&profile(&run), &streams[..2]));
+    assert!(layout.learn(any_chunk(&run), &streams[..2]));
     let before = layout.streams().to_vec();
-    assert!(!layout.learn(&profile(&run), &streams[..1]));
-    assert!(layout.learn(&profile(&run), &streams[1..]));
+    assert!(!layout.learn(any_chunk(&run), &streams[..1]));
+    assert!(layout.learn(any_chunk(&run), &streams[1..]));
     assert_eq!(layout.streams()[..2], before);
     let fat = AuxStream { stream_type: 0x06, descriptors: [&[0x59, 200][..], &[1; 200]].concat() };
-    assert!(!layout.learn(&profile(&run), &[fat]), "the map would outgrow its packet");
-    assert!(layout.keeps_length());
+    assert!(!layout.learn(any_chunk(&run), std::slice::from_ref(&fat)), "the map would outgrow its packet");
+    assert!(layout.keeps_length() && layout.anew(any_chunk(&run), streams).is_none());
+    let anew = layout.anew(any_chunk(&run), &[fat]).expect("a layout that has it");
+    assert!(!anew.keeps_length() && anew.streams().len() == 1);
 }
 
 #[test]

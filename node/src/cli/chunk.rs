@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use aftercast_protocol::ccf::{
-    Anchor, Chunk, ChunkPlan, ChunkState, Chunker, ChunkerEvent, ProgramSelect, WithheldReason, object,
+    Anchor, AuxObject, Chunk, ChunkPlan, ChunkState, Chunker, ChunkerEvent, Mark, ProgramSelect, WithheldReason, object,
 };
 use aftercast_protocol::ids::{ChunkCid, ChunkIndex, TimelineId};
 use aftercast_protocol::time::{Pts33, Ticks};
@@ -42,7 +42,7 @@ pub struct ChunkArgs {
     /// Write the plan that was used, with the boundaries found as anchors
     #[arg(long, value_name = "FILE")]
     write_plan: Option<PathBuf>,
-    /// Write each clean chunk as an object `CID.ccf` into this folder
+    /// Write each clean chunk as an object `CID.ccf` into this folder, and what came beside it as `CID.aux`
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print JSON lines
@@ -62,7 +62,7 @@ fn parse_interval(text: &str) -> Result<Ticks, String> {
 
 /// One line of `--json`.
 #[derive(Serialize)]
-struct Line {
+struct Line<'a> {
     timeline: TimelineId,
     index: ChunkIndex,
     pts: Pts33,
@@ -74,6 +74,20 @@ struct Line {
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<WithheldReason>,
+    /// Splices and changes of the programme's map in it.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    marks: &'a [Mark],
+    /// What the programme has beside its core, where it has something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aux: Option<AuxLine>,
+}
+
+/// An aux object in numbers.
+#[derive(Serialize)]
+struct AuxLine {
+    streams: usize,
+    units: usize,
+    bytes: usize,
 }
 
 /// The last line of `--json`.
@@ -82,24 +96,31 @@ struct Summary<'a> {
     summary: &'a ReceptionCounters,
 }
 
-impl Line {
-    fn of(chunk: &Chunk) -> Self {
+impl<'a> Line<'a> {
+    fn of(chunk: &'a Chunk) -> Self {
         let (bytes, cid, state, reason) = match &chunk.state {
             ChunkState::Clean(clean) => (Some(clean.bytes.len()), Some(clean.cid), "clean", None),
             ChunkState::Withheld(withheld) => (None, None, "withheld", Some(withheld.reason)),
         };
         let Chunk { timeline, index, pts, duration, .. } = *chunk;
-        Self { timeline, index, pts, duration, bytes, cid, state, reason }
+        let in_numbers =
+            |aux: &AuxObject| AuxLine { streams: aux.streams.len(), units: aux.units.len(), bytes: aux.bytes() };
+        let aux = chunk.aux.as_deref().map(in_numbers);
+        Self { timeline, index, pts, duration, bytes, cid, state, reason, marks: &chunk.marks, aux }
     }
 
     fn for_people(&self) -> String {
         let Self { timeline, index, pts, duration, .. } = self;
         let place = format!("{timeline}:{index}  pts {pts}  {:.3} s", duration.as_secs_f64());
-        match (self.bytes, self.cid, self.reason) {
+        let mut text = match (self.bytes, self.cid, self.reason) {
             (Some(bytes), Some(cid), _) => format!("{place}  clean  {bytes} bytes  {cid}"),
             (_, _, Some(reason)) => format!("{place}  withheld ({reason})"),
             _ => place,
+        };
+        for Mark { pts, kind, .. } in self.marks {
+            text += &format!("\n    {kind} at pts {pts}");
         }
+        text
     }
 }
 
@@ -199,6 +220,9 @@ impl<'a> Cut<'a> {
             self.clean_end = Some((chunk.timeline, Pts33(end as u64)));
             if let Some(dir) = &self.args.out {
                 write_whole(&dir.join(format!("{}.ccf", clean.cid)), &object::encode(&clean.bytes))?;
+                if let Some(aux) = &chunk.aux {
+                    write_whole(&dir.join(format!("{}.aux", clean.cid)), &aux.encode())?;
+                }
             }
         }
         if follows_clean || self.clean_end.is_some() {

@@ -1,22 +1,23 @@
-//! `aftercast verify`: chunk objects checked to the last bit.
+//! `aftercast verify`: chunk objects, and the aux objects beside them, checked to the last bit.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use aftercast_protocol::ccf::{check_canonical, object};
+use aftercast_protocol::ccf::{AuxObject, check_canonical, object};
 use aftercast_protocol::ids::ChunkCid;
 use anyhow::Context;
 
 use super::progress::Progress;
 
-/// Ending of chunk objects' file names.
+/// Endings of the file names of chunk objects, and of what came beside the chunks.
 const EXTENSION: &str = "ccf";
+const AUX_EXTENSION: &str = "aux";
 
 /// Check chunk objects: their hashes, their canonical form, and that a name that is a CID is theirs.
 #[derive(Debug, clap::Args)]
 pub struct VerifyArgs {
-    /// Folders of chunk objects (*.ccf), or single objects
+    /// Folders of chunk objects (*.ccf) and aux objects (*.aux), or single objects
     #[arg(required = true, value_name = "DIR|FILE")]
     paths: Vec<PathBuf>,
 }
@@ -42,7 +43,7 @@ pub fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    progress.print(&format!("{} chunk objects sound, {bad} bad", files.len() as u64 - bad))?;
+    progress.print(&format!("{} objects sound, {bad} bad", files.len() as u64 - bad))?;
     if files.is_empty() {
         progress.note("error: no chunk objects found");
     }
@@ -59,7 +60,7 @@ fn list(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path).with_context(cannot)? {
         let file = entry.with_context(cannot)?.path();
-        if file.extension().is_some_and(|extension| extension == EXTENSION) {
+        if file.extension().is_some_and(|extension| extension == EXTENSION || extension == AUX_EXTENSION) {
             found.push(file);
         }
     }
@@ -71,9 +72,15 @@ fn list(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
 /// Checks one object; returns its length.
 fn check(path: &Path) -> anyhow::Result<u64> {
     let bytes = fs::read(path)?;
+    let named: Option<ChunkCid> = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+    if path.extension().is_some_and(|extension| extension == AUX_EXTENSION) {
+        return match (named, AuxObject::decode(&bytes)?.chunk) {
+            (Some(named), Some(of)) if named != of => anyhow::bail!("belongs to {of}"),
+            _ => Ok(bytes.len() as u64),
+        };
+    }
     let object = object::decode(&bytes)?;
     check_canonical(object.bytes)?;
-    let named: Option<ChunkCid> = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
     match named {
         Some(named) if named != object.cid => anyhow::bail!("holds {}", object.cid),
         _ => Ok(bytes.len() as u64),

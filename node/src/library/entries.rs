@@ -10,6 +10,7 @@ use aftercast_protocol::truth::{Class, Report, Standing};
 use aftercast_protocol::verify::GroupHashes;
 use aftercast_store::{Durability, Protection, PutError};
 
+use super::aux_objects::NewAux;
 use super::facts::KnownFact;
 use super::{ChannelState, ChunkNote, Library, LibraryError, LocalContent, LocalEntry, NoteKind, State, encode};
 
@@ -58,19 +59,24 @@ impl Library {
             let known = state.channels.entry(channel.clone()).or_default();
             (known.next_seq, known.facts.at(new.chunk.pts))
         };
+        let aux = self.new_aux(channel, &new.chunk);
         let (mut entry, stored) = split(new);
+        entry.aux = aux.as_ref().map(|aux| aux.kept);
         let confirmed = fact.as_ref().filter(|fact| entry.cid() == Some(fact.cid));
         entry.slot = confirmed.map(|fact| fact.slot);
         entry.confirmed = confirmed.is_some();
-        let done = match (self.write(channel, seq, &entry, stored.as_ref(), fact.as_ref())?, &mut entry.content) {
-            (Recorded::NoRoom, LocalContent::Withheld { salvaged, bytes, .. }) => {
-                // The seed should still hear that this receiver had it damaged.
-                (*salvaged, *bytes) = (None, 0);
-                self.write(channel, seq, &entry, None, fact.as_ref())?
-            }
-            (done, _) => done,
-        };
+        let done =
+            match (self.write(channel, seq, &entry, stored.as_ref(), aux.as_ref(), fact.as_ref())?, &mut entry.content)
+            {
+                (Recorded::NoRoom, LocalContent::Withheld { salvaged, bytes, .. }) => {
+                    // The seed should still hear that this receiver had it damaged.
+                    (*salvaged, *bytes) = (None, 0);
+                    self.write(channel, seq, &entry, None, None, fact.as_ref())?
+                }
+                (done, _) => done,
+            };
         if done == Recorded::Stored {
+            aux.into_iter().for_each(|aux| self.adopt_layout(channel, aux));
             self.adopt(channel, seq, entry, fact.as_ref());
         }
         Ok(done)
@@ -82,6 +88,7 @@ impl Library {
         seq: u64,
         entry: &LocalEntry,
         bytes: Option<&Hashed>,
+        aux: Option<&NewAux>,
         fact: Option<&KnownFact>,
     ) -> Result<Recorded, PutError> {
         let stored = entry.cid().map(|cid| (cid, NoteKind::Recorded));
@@ -90,6 +97,9 @@ impl Library {
         loop {
             let mut batch = self.store.batch();
             batch.put(&self.tables.entries, &key(channel, seq), &encode(entry))?;
+            if let Some(aux) = aux {
+                self.put_aux(&mut batch, channel, aux)?;
+            }
             let mut attempt = Ok(());
             if let (Some((cid, kind)), Some(Hashed { bytes, hashes })) = (stored, bytes) {
                 let note = ChunkNote {
@@ -138,6 +148,7 @@ impl Library {
             return Ok(());
         }
         tracing::info!(chunks = evicted.chunks.len(), bytes = evicted.bytes, "evicted acknowledged chunks");
+        self.drop_aux(&evicted.chunks)?;
         let mut state = self.state();
         evicted.chunks.iter().for_each(|cid| state.drop_holding(*cid));
         drop(state);
@@ -323,6 +334,7 @@ fn split(new: NewChunk) -> (LocalEntry, Option<Hashed>) {
         confirmed: false,
         acked: false,
         objected: false,
+        aux: None,
     };
     (entry, stored)
 }

@@ -6,6 +6,7 @@
 //!
 //! Not here: when to record (the recorder), what to tell whom (the seed session, the swarm).
 
+mod aux_objects;
 mod entries;
 mod facts;
 mod holdings;
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use aftercast_protocol::ccf::AuxLayout;
 use aftercast_protocol::ids::{ChannelId, ChunkCid, RecordingId};
 use aftercast_protocol::manifest::Manifest;
 use aftercast_protocol::time::Pts33;
@@ -29,7 +31,7 @@ pub use entries::{NewChunk, REPORT_ANYWAY_MILLIS, Recorded};
 pub use facts::FactsWanted;
 pub use holdings::{HaveChange, Holding};
 pub use recordings::{RecordingCounts, RecordingState};
-pub use rows::{ChunkNote, LocalContent, LocalEntry, NoteKind, Recording, ShareSetting};
+pub use rows::{AuxKept, ChunkNote, LocalContent, LocalEntry, NoteKind, Recording, ShareSetting};
 
 /// Rows read at once at the start.
 const PAGE: usize = 4096;
@@ -41,6 +43,10 @@ struct Tables {
     cursors: Table,
     manifests: Table,
     settings: Table,
+    /// By the id of the chunk.
+    aux: Table,
+    /// By channel and number.
+    layouts: Table,
 }
 
 /// The device's knowledge. Shared by `Arc`.
@@ -73,6 +79,8 @@ struct ChannelState {
     /// The newest entry of each opening PTS: these repeat every 26.5 hours.
     by_pts: BTreeMap<Pts33, u64>,
     next_seq: u64,
+    /// How streams beside the core are announced to players; the last one is in force.
+    layouts: BTreeMap<u64, Arc<AuxLayout>>,
     facts: facts::RecentFacts,
 }
 
@@ -102,6 +110,8 @@ impl Library {
             cursors: store.table("node/cursors/1"),
             manifests: store.table("node/manifests/1"),
             settings: store.table("node/settings/1"),
+            aux: store.table("node/aux/1"),
+            layouts: store.table("node/aux-layouts/1"),
         };
         let library = Self { store, tables, state: Mutex::default(), changed: watch::Sender::new(0) };
         library.load()?;
@@ -144,6 +154,7 @@ impl Library {
                 self.state().channels.entry(channel).or_default().adopt(seq, entry);
             }
         }
+        self.load_layouts()?;
         if let Some(value) = self.tables.settings.get(ShareSetting::KEY)? {
             self.state().share = decode("share setting", &value).unwrap_or_default();
         }

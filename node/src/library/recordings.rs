@@ -60,6 +60,10 @@ pub struct RecordingCounts {
     pub unreported: u64,
     /// Bytes of clean chunks.
     pub bytes: u64,
+    /// Units of teletext, subtitles, splice information and data that came beside clean chunks.
+    pub aux_units: u64,
+    /// Bytes of the objects that hold them.
+    pub aux_bytes: u64,
 }
 
 impl RecordingCounts {
@@ -70,6 +74,10 @@ impl RecordingCounts {
                 self.bytes += bytes;
             }
             LocalContent::Withheld { reason, .. } => *self.withheld.entry(reason.to_string()).or_default() += 1,
+        }
+        if let Some(aux) = entry.aux {
+            self.aux_units += aux.units;
+            self.aux_bytes += aux.bytes;
         }
         self.confirmed += u64::from(entry.confirmed);
         self.contradicted += u64::from(entry.objected);
@@ -260,6 +268,9 @@ impl Library {
             batch.delete(&self.tables.entries, &super::entries::key(channel, *seq));
             if let Some(cid) = entry.cid().or(entry.salvaged()) {
                 batch.delete_chunk(cid);
+                if entry.aux.is_some() {
+                    batch.delete(&self.tables.aux, &cid.0);
+                }
             }
         }
         batch.commit(Durability::Synced)?;
@@ -329,6 +340,7 @@ mod tests {
             confirmed: false,
             acked: false,
             objected: false,
+            aux: None,
         }
     }
 

@@ -86,6 +86,26 @@ pub struct LocalEntry {
     /// A fact says that another chunk is right, and the seed was told that this one was clean.
     #[n(11)]
     pub objected: bool,
+    /// What came beside its core, where it was received whole.
+    #[n(12)]
+    pub aux: Option<AuxKept>,
+}
+
+/// An aux object that was stored beside its chunk. It goes with the chunk; the length for players stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct AuxKept {
+    /// Number of the layout, of those of the channel, by which it is written for players.
+    #[n(0)]
+    pub layout: u64,
+    /// Length in bytes of the chunk as it is written for players.
+    #[n(1)]
+    pub muxed: u64,
+    /// Length of the object.
+    #[n(2)]
+    pub bytes: u64,
+    /// Units in it.
+    #[n(3)]
+    pub units: u64,
 }
 
 /// What was received of a chunk.

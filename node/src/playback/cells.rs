@@ -10,7 +10,9 @@
 //! a place that is not decided yet ends the list: what a player has been told must stay true.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use aftercast_protocol::ccf::AuxLayout;
 use aftercast_protocol::ids::{ChunkCid, Slot, UnitDigest};
 use aftercast_protocol::manifest::{Content, Entry, Gap, Manifest};
 use aftercast_protocol::time::{PTS_WRAP, Pts33, Ticks, UnixMillis};
@@ -38,6 +40,42 @@ pub struct Cell {
     pub media: Media,
     /// Our own salvaged form, for when the chunk cannot be had in time.
     pub spare: Option<Media>,
+    /// How it is written for players, where they are told of streams beside the core.
+    pub dress: Option<Dress>,
+}
+
+/// The form of a cell for players, who are told of the same streams in every cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dress {
+    /// What they are told.
+    pub layout: Arc<AuxLayout>,
+    /// Length of the cell in this form.
+    pub bytes: u64,
+}
+
+impl Cell {
+    /// Length in bytes of what players get.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.dress.as_ref().map_or(self.media.bytes(), |dress| dress.bytes)
+    }
+
+    /// How another form of it is written for players.
+    #[must_use]
+    pub fn dress_of(&self, media: Media) -> Option<Dress> {
+        let dress = self.dress.as_ref()?;
+        match media {
+            // Another encode, which the playlist tells as such.
+            Media::Head { .. } => None,
+            _ if media == self.media => Some(dress.clone()),
+            _ => plain(&dress.layout, media),
+        }
+    }
+}
+
+/// The form of what has no units beside the core.
+fn plain(layout: &Arc<AuxLayout>, media: Media) -> Option<Dress> {
+    layout.keeps_length().then(|| Dress { layout: Arc::clone(layout), bytes: media.bytes() })
 }
 
 /// What plays at a place.
@@ -189,7 +227,9 @@ impl Place {
             (&Content::Gap { reason }, _) => (spare, reason != Gap::Pending),
         };
         let Entry { slot, pts, duration, utc, .. } = *entry;
-        let cell = media.map(|media| Cell { slot, pts, duration, utc, fresh: false, media, spare });
+        let own_bytes = |media: &Media| matches!(form, LocalForm::Clean { cid, .. } if cid == media.cid());
+        let dress = media.filter(own_bytes).and(own).and_then(|own| own.dress.clone());
+        let cell = media.map(|media| Cell { slot, pts, duration, utc, fresh: false, media, spare, dress });
         Self { cell: cell.filter(is_playable), decided }
     }
 
@@ -201,7 +241,8 @@ impl Place {
         };
         let decided = matches!(own.form, LocalForm::Clean { .. });
         let LocalChunk { slot, pts, duration, utc, .. } = *own;
-        let cell = media.map(|media| Cell { slot, pts, duration, utc, fresh: false, media, spare: None });
+        let dress = own.dress.clone().filter(|_| decided);
+        let cell = media.map(|media| Cell { slot, pts, duration, utc, fresh: false, media, spare: None, dress });
         Self { cell: cell.filter(is_playable), decided }
     }
 }
@@ -225,7 +266,20 @@ fn list(places: Vec<Place>, running: bool) -> Vec<Cell> {
         cell.fresh = cells.last().is_some_and(|before| !continues(before, &cell));
         cells.push(cell);
     }
+    dress_alike(&mut cells);
     cells
+}
+
+/// Cells without units of their own announce what those before them do, the first ones what the first that has any does.
+fn dress_alike(cells: &mut [Cell]) {
+    let mut worn = cells.iter().find_map(|cell| cell.dress.as_ref()).map(|dress| Arc::clone(&dress.layout));
+    for cell in cells {
+        match (&cell.dress, &worn) {
+            (Some(dress), _) => worn = Some(Arc::clone(&dress.layout)),
+            (None, Some(layout)) => cell.dress = plain(layout, cell.media),
+            (None, None) => {}
+        }
+    }
 }
 
 /// Whether a cell's times go on where the one before ends.

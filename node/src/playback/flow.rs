@@ -10,7 +10,8 @@ use aftercast_protocol::time::{Micros, Mono, Ticks};
 use bytes::Bytes;
 use futures::stream::{self, Stream};
 
-use super::cells::Track;
+use super::cells::{Cell, Media, Track};
+use super::coat::{Coat, Given};
 use super::counters::{Origin, PlayCounters};
 use super::fetch::{FetchError, Fetcher, Want};
 use super::head::{PlayHead, micros};
@@ -31,6 +32,8 @@ pub(super) struct Flow {
     player: Arc<PlayHead>,
     want: Arc<Want>,
     part: Range<u64>,
+    /// Writes it for players who are told of streams beside its core.
+    coat: Option<Coat>,
     /// Length of the whole cell in bytes, and how long it plays.
     len: u64,
     duration: Ticks,
@@ -47,10 +50,25 @@ impl Flow {
         want: Arc<Want>,
         due: Mono,
         cell: (u64, Ticks, bool),
-        part: Range<u64>,
     ) -> Self {
         let (len, duration, head) = cell;
-        Self { fetcher, session, player, want, part, len, duration, due, head, late: false }
+        let part = 0..len;
+        Self { fetcher, session, player, want, part, coat: None, len, duration, due, head, late: false }
+    }
+
+    /// Of a cell as it is written for players, of which `part` is wanted.
+    pub fn dressed(mut self, cell: &Cell, media: Media, part: Range<u64>) -> Self {
+        if let Some(dress) = cell.dress_of(media) {
+            let (coat, of_chunk) = Coat::new(&**self.fetcher.shelf(), cell, media, dress, part);
+            (self.coat, self.part) = (Some(coat), of_chunk);
+        } else {
+            self.part = part;
+        }
+        self
+    }
+
+    fn is_done(&self) -> bool {
+        self.coat.as_ref().map_or(self.part.is_empty(), Coat::is_done)
     }
 
     fn counters(&self) -> &PlayCounters {
@@ -59,6 +77,27 @@ impl Flow {
 
     /// The next bytes; none at the end.
     pub async fn next(&mut self) -> Option<Result<Bytes, FetchError>> {
+        loop {
+            match self.coat.as_mut().map(Coat::give) {
+                None => return self.next_of_chunk().await,
+                Some(Given::Bytes(bytes)) => return Some(Ok(bytes)),
+                Some(Given::End) => return None,
+                Some(Given::More) => {}
+            }
+            let item = self.next_of_chunk().await;
+            let coat = self.coat.as_mut()?;
+            match item {
+                Some(Ok(bytes)) => coat.push(&bytes),
+                Some(Err(error)) => {
+                    coat.end();
+                    return Some(Err(error));
+                }
+                None => return None,
+            }
+        }
+    }
+
+    async fn next_of_chunk(&mut self) -> Option<Result<Bytes, FetchError>> {
         if self.part.is_empty() {
             return None;
         }
@@ -127,11 +166,11 @@ pub(super) fn segment(flow: Flow, first: Bytes) -> impl Stream<Item = io::Result
     let open = Open::new(Arc::clone(&flow.player));
     stream::unfold((flow, open, Some(first)), |(mut flow, mut open, first)| async move {
         if let Some(first) = first {
-            open.whole = flow.part.is_empty();
+            open.whole = flow.is_done();
             return Some((Ok(first), (flow, open, None)));
         }
         let item = flow.next().await?;
-        open.whole = flow.part.is_empty() && item.is_ok();
+        open.whole = flow.is_done() && item.is_ok();
         Some((item.map_err(io::Error::other), (flow, open, None)))
     })
 }
@@ -179,14 +218,15 @@ impl FileFlow {
     fn open(&mut self) -> Option<Result<Flow, FetchError>> {
         let piece = self.layout.piece(&self.range)?;
         let (cell, _) = self.track.get(piece.cell)?;
-        let cell = (cell.media.bytes(), cell.duration, false);
+        let shape = (cell.media.bytes(), cell.duration, false);
         let due = match self.player.go(&self.listed, &self.track, piece.cell) {
             Ok(due) => due,
             Err(error) => return Some(Err(error)),
         };
         let (session, player) = (Arc::clone(&self.session), Arc::clone(&self.player));
         let part = piece.start..piece.end;
-        Some(Ok(Flow::new(self.fetcher.clone(), session, player, due.want, due.at, cell, part)))
+        let flow = Flow::new(self.fetcher.clone(), session, player, due.want, due.at, shape);
+        Some(Ok(flow.dressed(cell, cell.media, part)))
     }
 
     /// As a response's body; `first` was taken already.

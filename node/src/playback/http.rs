@@ -185,7 +185,7 @@ async fn one_segment(playback: &Playback, listed: &Listed, file: &str, method: &
     };
     let (cell, _) = track.get(n).ok_or(Failure::NotFound("no such segment"))?;
     if method == Method::HEAD {
-        return Ok(media_response(StatusCode::OK, cell.media.bytes(), Body::empty()));
+        return Ok(media_response(StatusCode::OK, cell.bytes(), Body::empty()));
     }
     let player = session.player(playback, &track, n).ok_or(Failure::NotFound("no such segment"))?;
     let due = player.go(listed, &track, n)?;
@@ -193,10 +193,12 @@ async fn one_segment(playback: &Playback, listed: &Listed, file: &str, method: &
     let (due, media) = settle(playback, listed, &session, &cell, due).await;
     let shape = (media.bytes(), cell.duration, matches!(media, Media::Head { .. }));
     let fetcher = playback.inner.fetcher.clone();
-    let mut flow = Flow::new(fetcher, session, player, due.want, due.at, shape, 0..media.bytes());
+    let len = cell.dress_of(media).map_or(media.bytes(), |dress| dress.bytes);
+    let flow = Flow::new(fetcher, session, player, due.want, due.at, shape);
+    let mut flow = flow.dressed(&cell, media, 0..len);
     // Only once there is something to say; until then the request may still fail as a whole.
     let first = flow.next().await.unwrap_or(Err(FetchError::Ended))?;
-    Ok(media_response(StatusCode::OK, media.bytes(), Body::from_stream(segment(flow, first))))
+    Ok(media_response(StatusCode::OK, len, Body::from_stream(segment(flow, first))))
 }
 
 /// The track with the head of a cell in its place: the session's, or one the manifest names.
@@ -219,6 +221,8 @@ fn with_head(
         }
     };
     cell.media = of_session.or_else(of_manifest).ok_or(Failure::NotFound("this segment has no head"))?;
+    // Another encode, which announces its own streams.
+    cell.dress = None;
     Ok(Track::new(cells))
 }
 

@@ -16,6 +16,7 @@
 //! its reader; when nobody watches, nothing is fetched; without the seed all plays that is here or that peers have.
 
 pub mod cells;
+mod coat;
 pub mod counters;
 mod fetch;
 mod flow;

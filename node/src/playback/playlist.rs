@@ -127,6 +127,7 @@ mod tests {
             fresh,
             media: Media::Chunk { cid: ChunkCid([1; 32]), bytes: 188, confirmed: true },
             spare: None,
+            dress: None,
         }
     }
 

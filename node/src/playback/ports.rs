@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aftercast_net::Multiaddr;
+use aftercast_protocol::ccf::AuxObject;
 use aftercast_protocol::ids::{ChannelId, ChunkCid, DeviceId, GroupIndex, RecordingId, Slot, UnitDigest};
 use aftercast_protocol::manifest::Manifest;
 use aftercast_protocol::score::Lie;
@@ -13,6 +14,8 @@ use aftercast_protocol::wire::ctl::{FirstChunk, RankedSource};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
+
+use super::cells::Dress;
 
 /// A recording that can be watched here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub struct LocalChunk {
     pub utc: UnixMillis,
     /// What there is to play.
     pub form: LocalForm,
+    /// How a whole one is written for players, where something came beside its core.
+    pub dress: Option<Dress>,
 }
 
 /// In which form this device has a chunk of its own reception.
@@ -97,6 +102,11 @@ pub trait Shelf: Send + Sync + 'static {
 
     /// What this device received itself, in order of broadcast.
     fn local(&self, recording: RecordingId) -> Vec<LocalChunk>;
+
+    /// What came beside the core of a chunk, while it is here.
+    fn aux(&self, _chunk: ChunkCid) -> Option<AuxObject> {
+        None
+    }
 
     /// What the store is to keep on a chunk that is being fetched.
     fn note(&self, chunk: &Fetched) -> Vec<u8>;

@@ -78,7 +78,7 @@ impl Layout {
         let mut end = 0u64;
         let lengths = cells.iter().map(|cell| {
             debug_assert!(!matches!(cell.media, Media::Head { .. }), "a head has another length than its chunk");
-            cell.media.bytes()
+            cell.bytes()
         });
         let ends = lengths
             .map(|len| {
@@ -129,6 +129,7 @@ mod tests {
             fresh: false,
             media: Media::Chunk { cid: ChunkCid([0; 32]), bytes, confirmed: true },
             spare: None,
+            dress: None,
         }
     }
 

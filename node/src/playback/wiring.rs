@@ -1,9 +1,11 @@
 //! Playback's needs, met by the rest of the node.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aftercast_net::exchange::LanePool;
 use aftercast_net::{Multiaddr, Net};
+use aftercast_protocol::ccf::{AuxLayout, AuxObject};
 use aftercast_protocol::ids::{ChannelId, ChunkCid, DeviceId, RecordingId, Slot};
 use aftercast_protocol::limits::MAX_FOUND_PROVIDERS;
 use aftercast_protocol::manifest::Manifest;
@@ -16,9 +18,10 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::Playback;
+use super::cells::Dress;
 use super::ports::{Fetched, Listed, LocalChunk, LocalForm, Opening, Reach, Shelf};
 use crate::clock::wall;
-use crate::library::{ChunkNote, Library, LocalContent, LocalEntry, NoteKind, Recording, RecordingState};
+use crate::library::{AuxKept, ChunkNote, Library, LocalContent, LocalEntry, NoteKind, Recording, RecordingState};
 use crate::peers::Peers;
 use crate::seed::SeedClient;
 
@@ -69,7 +72,19 @@ impl Shelf for NodeShelf {
     }
 
     fn local(&self, recording: RecordingId) -> Vec<LocalChunk> {
-        self.library.local_entries(recording).iter().map(local_chunk).collect()
+        let channel = self.library.recording(recording).map(|recording| recording.channel);
+        let mut layouts: BTreeMap<u64, Option<Arc<AuxLayout>>> = BTreeMap::new();
+        let mut dress = |entry: &LocalEntry| {
+            let AuxKept { layout, muxed, .. } = entry.aux?;
+            let find = || self.library.layout(channel.as_ref()?, layout);
+            let layout = layouts.entry(layout).or_insert_with(find).clone()?;
+            Some(Dress { layout, bytes: muxed })
+        };
+        self.library.local_entries(recording).iter().map(|entry| local_chunk(entry, dress(entry))).collect()
+    }
+
+    fn aux(&self, chunk: ChunkCid) -> Option<AuxObject> {
+        self.library.aux(chunk)
     }
 
     fn note(&self, chunk: &Fetched) -> Vec<u8> {
@@ -95,7 +110,7 @@ impl Shelf for NodeShelf {
     }
 }
 
-fn local_chunk(entry: &LocalEntry) -> LocalChunk {
+fn local_chunk(entry: &LocalEntry, dress: Option<Dress>) -> LocalChunk {
     let form = match entry.content {
         LocalContent::Clean { cid, bytes } => LocalForm::Clean { cid, bytes },
         LocalContent::Withheld { salvaged: Some(cid), bytes, .. } => LocalForm::Salvaged { cid, bytes },
@@ -108,6 +123,7 @@ fn local_chunk(entry: &LocalEntry) -> LocalChunk {
         opening: entry.opening,
         utc: entry.utc,
         form,
+        dress,
     }
 }
 

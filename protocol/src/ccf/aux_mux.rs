@@ -14,7 +14,6 @@ use minicbor::{Decode, Encode};
 
 use super::aux_gather::since;
 use super::aux_object::{AuxKind, AuxObject, AuxStream, AuxUnit, PesForm};
-use super::profile::Profile;
 use super::writer::{FIRST_PID, PMT_PID, stamp};
 use crate::limits::{MAX_AUX_STREAMS, MAX_CHUNK_BYTES};
 use crate::time::{MediaTime, Pts33, Ticks};
@@ -45,6 +44,9 @@ pub struct AuxLayout {
     /// Packets of a map.
     #[n(1)]
     map_packets: u8,
+    /// How often a stream joined, in the layouts before this one too: what the map's version is made of.
+    #[n(2)]
+    joined: u8,
 }
 
 /// A chunk that cannot be written with its aux object: it is not canonical, or too large.
@@ -59,26 +61,44 @@ pub enum AuxMuxError {
 }
 
 impl AuxLayout {
-    /// Announces the streams of an aux object too; true if some are new. The first object decides how many packets a map
-    /// has, one if ever possible: streams that would make it longer later are left out, since lengths must not change.
-    pub fn learn(&mut self, profile: &Profile, streams: &[AuxStream]) -> bool {
+    /// Announces the streams of a chunk's aux object too; true if some are new. The first object decides how many packets
+    /// a map has, one if ever possible: streams that would make it longer later are left out, since lengths must not
+    /// change.
+    pub fn learn(&mut self, chunk: &[u8], streams: &[AuxStream]) -> bool {
         let before = self.streams.len();
         let begins = self.streams.is_empty();
+        let core = chunk.as_chunks::<PACKET_BYTES>().0.iter().find(|packet| is_map(packet));
+        let Some(core_bytes) = core.and_then(core_section).map(|section| 1 + section.len()) else { return false };
         for (at, stream) in streams.iter().enumerate() {
             let nth = streams[..at].iter().filter(|one| *one == stream).count();
             if self.place(stream, nth).is_some() || self.streams.len() >= MAX_AUX_STREAMS {
                 continue;
             }
             self.streams.push(stream.clone());
-            let bytes = profile.core_map_bytes() + self.map_bytes(self.streams.len());
+            let bytes = core_bytes + self.map_bytes(self.streams.len());
             let packets = bytes.div_ceil(CAPACITY);
             if begins && bytes <= MAX_MAP_BYTES {
                 self.map_packets = packets as u8;
             } else if packets > usize::from(self.map_packets) {
                 self.streams.pop();
+                continue;
             }
+            self.joined = self.joined.wrapping_add(1);
         }
         self.streams.len() > before
+    }
+
+    /// The layout to begin with from a chunk on, where this one has no room left for its streams: programmes come and go,
+    /// and so do their languages. `None` as long as a new one would announce no more of them.
+    #[must_use]
+    pub fn anew(&self, chunk: &[u8], streams: &[AuxStream]) -> Option<Self> {
+        let placed = |layout: &Self| {
+            let nth = |at: usize| streams[..at].iter().filter(|one| **one == streams[at]).count();
+            (0..streams.len()).filter(|&at| layout.place(&streams[at], nth(at)).is_some()).count()
+        };
+        let mut new = Self { joined: self.joined, ..Self::default() };
+        new.learn(chunk, streams);
+        (placed(&new) > placed(self)).then_some(new)
     }
 
     /// The streams, in the order of their PIDs.
@@ -207,10 +227,8 @@ impl AuxLayout {
 
     /// The map that stands in the place of a canonical one. `None` where that is none.
     fn section(&self, packet: &[u8; PACKET_BYTES]) -> Option<Vec<u8>> {
-        let payload = &packet[4..];
-        let len = 3 + usize::from(u16::from_be_bytes([payload[2] & 0x0F, payload[3]]));
-        let canonical = payload.get(1..1 + len).filter(|section| payload[0] == 0 && crc32(section) == 0)?;
-        let core = canonical.get(12..len.checked_sub(4)?)?;
+        let canonical = core_section(packet)?;
+        let core = canonical.get(12..canonical.len().checked_sub(4)?)?;
         let room = usize::from(self.map_packets.max(1)) * CAPACITY;
         let mut count = self.streams.len();
         // A core that grew since the layout began may leave room for fewer.
@@ -232,7 +250,7 @@ impl AuxLayout {
         section.extend((0xB000 | (5 + body.len() + 4) as u16).to_be_bytes());
         section.extend(&canonical[3..5]);
         // Never version 0, which is the canonical map's; another one whenever a stream joined.
-        section.push(0xC1 | (1 + (self.streams.len() as u8).wrapping_sub(1) % 31) << 1);
+        section.push(0xC1 | (1 + self.joined % 31) << 1);
         section.extend([0, 0]);
         section.extend(body);
         section.extend(crc32(&section).to_be_bytes());
@@ -247,6 +265,13 @@ fn registers_splices(streams: &[AuxStream]) -> bool {
 fn is_map(packet: &[u8; PACKET_BYTES]) -> bool {
     let [high, low] = PMT_PID.to_be_bytes();
     packet[0] == 0x47 && packet[1] == 0x40 | high && packet[2] == low && packet[3] & 0xF0 == 0x10
+}
+
+/// The map in a packet of canonical bytes.
+fn core_section(packet: &[u8; PACKET_BYTES]) -> Option<&[u8]> {
+    let payload = &packet[4..];
+    let len = 3 + usize::from(u16::from_be_bytes([payload[2] & 0x0F, payload[3]]));
+    payload.get(1..1 + len).filter(|section| payload[0] == 0 && crc32(section) == 0)
 }
 
 /// DTS of the units of the first core stream in canonical bytes, less the chunk's PTS, in order.

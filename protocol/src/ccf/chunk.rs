@@ -67,6 +67,18 @@ pub enum MarkKind {
     TimeSignal,
 }
 
+impl std::fmt::Display for MarkKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::ProgramMap => "programme map changes",
+            Self::Splice => "splice",
+            Self::SpliceOut => "splice out: a break begins",
+            Self::SpliceIn => "splice in: a break ends",
+            Self::TimeSignal => "time signal",
+        })
+    }
+}
+
 /// One chunk of the plan as this reception has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chunk {

@@ -271,13 +271,8 @@ impl Profile {
 
     /// Whether the canonical PMT fits one packet, as the form wants it.
     pub(super) fn map_fits(&self) -> bool {
-        self.core_map_bytes() <= 184
-    }
-
-    /// Bytes of the canonical PMT's payload, with pointer field and CRC.
-    pub(super) fn core_map_bytes(&self) -> usize {
         let video = if self.video.is_some() { MAP_ENTRY_BYTES } else { 0 };
-        184 - MAP_ROOM + video + self.audio.iter().map(AudioProfile::map_bytes).sum::<usize>()
+        video + self.audio.iter().map(AudioProfile::map_bytes).sum::<usize>() <= MAP_ROOM
     }
 
     /// Checks what a signed profile from elsewhere must hold before it is used.

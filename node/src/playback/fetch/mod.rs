@@ -193,6 +193,11 @@ impl Fetcher {
         *lock(&self.shared.stats)
     }
 
+    /// What this device knows of its recordings.
+    pub fn shelf(&self) -> &Arc<dyn Shelf> {
+        &self.shared.shelf
+    }
+
     /// Number of chunks that are wanted.
     pub fn wanted(&self) -> usize {
         self.shared.feeds().len()

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use aftercast_net::Multiaddr;
+use aftercast_protocol::ccf::AuxObject;
 use aftercast_protocol::grant::SlotSpan;
 use aftercast_protocol::ids::{ChannelId, ChunkCid, ChunkIndex, DeviceId, RecordingId, Slot, TimelineId, UnitDigest};
 use aftercast_protocol::limits::GROUP_BYTES;
@@ -86,7 +87,7 @@ pub fn manifest(complete: bool, contents: Vec<Content>) -> Manifest {
 
 pub fn local(n: u64, form: LocalForm) -> LocalChunk {
     let Entry { slot, pts, duration, opening, utc, .. } = entry(n, gap(Gap::Pending));
-    LocalChunk { slot, pts, duration, opening, utc, form }
+    LocalChunk { slot, pts, duration, opening, utc, form, dress: None }
 }
 
 /// What a test's node knows and whom it reaches.
@@ -105,6 +106,8 @@ pub struct Home {
     pub announced: Vec<DeviceId>,
     pub banned: Mutex<Vec<(DeviceId, Lie)>>,
     pub fetched: Mutex<Vec<ChunkCid>>,
+    /// Aux objects that are here.
+    pub aux: BTreeMap<ChunkCid, AuxObject>,
 }
 
 impl Shelf for Home {
@@ -116,6 +119,9 @@ impl Shelf for Home {
     }
     fn local(&self, _: RecordingId) -> Vec<LocalChunk> {
         self.local.clone()
+    }
+    fn aux(&self, chunk: ChunkCid) -> Option<AuxObject> {
+        self.aux.get(&chunk).cloned()
     }
     fn note(&self, chunk: &Fetched) -> Vec<u8> {
         chunk.slot.to_string().into_bytes()
