@@ -12,6 +12,7 @@ use aftercast_protocol::ccf::{
     AuxKind, AuxLayout, AuxObject, AuxStream, AuxUnit, Chunk, ChunkPlan, Chunker, MarkKind, PesForm, ProgramSelect,
 };
 use aftercast_protocol::ids::ChunkCid;
+use aftercast_protocol::inspect::{EventKind, Inspector};
 use aftercast_protocol::time::{Pts33, Ticks};
 use aftercast_protocol::ts::packet::Packet;
 use aftercast_protocol::ts::scte35;
@@ -279,6 +280,16 @@ fn splices_and_map_changes_are_marks_of_the_chunk_they_lie_in() {
     }
     let kinds: Vec<_> = kinds.iter().map(|(kind, count)| (&kind[..], *count)).collect();
     assert_eq!(kinds, [("ProgramMap", 1), ("SpliceIn", 3), ("SpliceOut", 3), ("TimeSignal", 2)]);
+}
+
+#[test]
+fn an_inspection_tells_of_announced_splices_once() {
+    let (mixed, sent) = with_aux(&packets(SOURCES[0].1), &extras());
+    let mut inspector = Inspector::default();
+    inspector.push(mixed.as_flattened());
+    let report = inspector.finish();
+    let splices = report.events.iter().filter(|event| matches!(event.kind, EventKind::Splice { pts: Some(_), .. }));
+    assert_eq!(splices.count(), sent.iter().filter(|unit| unit.0 == SPLICES).count());
 }
 
 #[test]

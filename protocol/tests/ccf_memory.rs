@@ -1,6 +1,7 @@
 //! Law h: no input makes the chunker keep more than its bounds (`limits.rs`).
 #![allow(unsafe_code, reason = "counting what is allocated takes an allocator of one's own")]
 
+mod aux_kit;
 mod ccf_kit;
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ccf_kit::*;
 
 use aftercast_protocol::ccf::{Chunker, ProgramSelect};
-use aftercast_protocol::limits::{MAX_BYTES_WAITING, MAX_CHUNK_BYTES};
+use aftercast_protocol::limits::{MAX_AUX_BYTES, MAX_BYTES_WAITING, MAX_CHUNK_BYTES};
 
 struct Counting;
 
@@ -49,7 +50,8 @@ fn packet(pid: u16, counter: usize, start: bool, payload: &[u8; 184]) -> [u8; P]
 
 /// Peak of memory over these packets, after the tables of a source.
 fn peak(nonsense: impl Iterator<Item = [u8; P]>) -> usize {
-    let tables: Packets = packets(SOURCES[0].1).into_iter().take(4).collect();
+    let (source, _) = aux_kit::with_aux(&packets(SOURCES[0].1), &aux_kit::extras());
+    let tables: Packets = source.into_iter().take(4).collect();
     let mut chunker = Chunker::discover(INTERVAL, ProgramSelect::First).expect("a legal interval");
     chunker.push(tables.as_flattened());
     let before = NOW.load(Ordering::Relaxed);
@@ -82,6 +84,14 @@ fn endless_nonsense_stays_within_bounds() {
         _ => packet(AUDIO, number, number % 50 == 1, if number % 50 == 1 { &pes } else { &[0xFF; 184] }),
     }));
     assert!(audio < MOST, "audio without a frame: {audio}");
+    let mut subtitle = pes;
+    subtitle[3..6].copy_from_slice(&[0xBD, 0, 184 - 6]);
+    let subtitles = peak((0..MANY).map(|number| match number {
+        0 => packet(VIDEO, 0, true, &pes),
+        _ => packet(aux_kit::SUBTITLES, number, true, &subtitle),
+    }));
+    assert!(subtitles > MAX_AUX_BYTES, "the subtitles are taken for subtitles: {subtitles}");
+    assert!(subtitles < MOST, "subtitles without pictures: {subtitles}");
     let (_, source) = SOURCES[1];
     let source = packets(source);
     let only_audio: Packets = source.iter().filter(|packet| pid(packet) == AUDIO).copied().collect();

@@ -226,8 +226,11 @@ impl Input {
                 if packet.scrambled {
                     return damaged;
                 }
-                damaged += reader.push(packet.unit_start, payload, place, |sent, shown, form, data| {
-                    sink(Waiting { known: Arc::clone(known), sent, shown, pes: Some(form), data });
+                damaged += reader.push(packet.unit_start, payload, place, |sent, pts, form, data| {
+                    // Teletext of real multiplexes has times of another clock, hours away: they mean nothing.
+                    let shown = pts.filter(|pts| (BEHIND..AHEAD).contains(&since(*pts, sent.clock)));
+                    let pes = Some(PesForm { timed: shown.is_some(), ..form });
+                    sink(Waiting { known: Arc::clone(known), sent, shown, pes, data });
                 });
             }
             Reader::Sections(sections) => {

@@ -21,7 +21,8 @@ use crate::ts::continuity::{Continuity, ContinuityCheck};
 use crate::ts::framer::{Framer, PACKET_BYTES};
 use crate::ts::packet::{BadPacket, NULL_PID, PAT_PID, Packet};
 use crate::ts::pes::{PesEvent, PesParser};
-use crate::ts::psi::MapStream;
+use crate::ts::psi::{MapStream, SectionAssembler, crc32};
+use crate::ts::scte35::{self, Cue};
 use clock::{PcrClock, PtsClock};
 use pictures::Pictures;
 pub use report::{Event, EventKind, PictureReport, ProgramReport, Quality, Report, StreamReport};
@@ -60,6 +61,9 @@ struct Pid {
     pes: PesParser,
     times: PtsClock,
     pictures: Option<Pictures>,
+    /// Of splice information; and the newest splice, which is announced several times.
+    sections: SectionAssembler,
+    cue: Option<Cue>,
 }
 
 impl Inspector {
@@ -197,6 +201,7 @@ impl State {
                     pictures.hole(packet.unit_start);
                 }
                 pid.pes.hole();
+                pid.sections.hole();
                 self.tables.hole(packet.pid);
                 self.happened(Some(packet.pid), EventKind::Loss { packets: count });
             }
@@ -218,6 +223,9 @@ impl State {
     fn elementary(&mut self, packet: &Packet<'_>, payload: &[u8]) {
         let Some(stream) = self.tables.stream(packet.pid) else { return };
         let kind = kind(stream);
+        if stream.stream_type == 0x86 {
+            return self.splices(packet, payload);
+        }
         if !matches!(kind, Kind::Video(_) | Kind::Audio(_) | Kind::OtherAudio(_) | Kind::OtherVideo(_)) {
             return;
         }
@@ -245,6 +253,22 @@ impl State {
         self.quality.pts_errors += late;
         jumps.into_iter().for_each(|ticks| self.happened(Some(packet.pid), EventKind::ClockJump { ticks }));
         keys.into_iter().for_each(|key| self.happened(Some(packet.pid), EventKind::KeyPicture { pts: key }));
+    }
+
+    fn splices(&mut self, packet: &Packet<'_>, payload: &[u8]) {
+        let Some(pid) = self.pids.get_mut(&packet.pid) else { return };
+        let Pid { sections, cue: last, .. } = pid;
+        let mut cues = Vec::new();
+        sections.push(packet.unit_start, payload, |section| {
+            let found = if crc32(section) == 0 { scte35::cue(section) } else { None };
+            if found.is_some() && found != *last {
+                *last = found;
+                cues.extend(found);
+            }
+        });
+        for Cue { kind, pts } in cues {
+            self.happened(Some(packet.pid), EventKind::Splice { kind: kind.into(), pts });
+        }
     }
 
     fn happened(&mut self, pid: Option<u16>, kind: EventKind) {

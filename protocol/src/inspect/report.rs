@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::ccf::MarkKind;
 use crate::time::Pts33;
 
 /// A transport stream, described.
@@ -162,4 +163,11 @@ pub enum EventKind {
     },
     /// The tables of programmes changed.
     NewTable,
+    /// A splice is announced (SCTE 35).
+    Splice {
+        /// What happens.
+        kind: MarkKind,
+        /// For when; none where it happens at once.
+        pts: Option<Pts33>,
+    },
 }

@@ -46,8 +46,11 @@ pub fn units_at(n: u64, dts: u64) -> Vec<Sent> {
     }
     let mut units = vec![(TELETEXT, later(5000), teletext)];
     if n % 13 == 3 {
-        let bytes = (0..100 + n * 9).map(|byte| (byte * n) as u8);
-        units.push((SUBTITLES, later(30_000), [0x20, 0x00].into_iter().chain(bytes).chain([0xFF]).collect()));
+        // A stuffing segment and an end (EN 300 743, 7.2).
+        let len = 100 + n * 9;
+        let begin = [0x20, 0x00, 0x0F, 0xFF, 0, 1, (len >> 8) as u8, len as u8];
+        let bytes = begin.into_iter().chain((0..len).map(|byte| (byte * n) as u8));
+        units.push((SUBTITLES, later(30_000), bytes.chain([0x0F, 0x80, 0, 1, 0, 0, 0xFF]).collect()));
     }
     if n % 20 == 5 {
         let splice = later(90_000).unwrap_or_default();

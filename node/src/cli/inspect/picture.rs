@@ -21,7 +21,7 @@ struct Row {
     holds: fn(&EventKind) -> bool,
 }
 
-const ROWS: [Row; 4] = [
+const ROWS: [Row; 5] = [
     Row { name: "key", sign: '|', colour: "#2b6cb0", holds: |kind| matches!(kind, EventKind::KeyPicture { .. }) },
     Row {
         name: "loss",
@@ -31,6 +31,7 @@ const ROWS: [Row; 4] = [
     },
     Row { name: "clock", sign: '!', colour: "#b7791f", holds: |kind| matches!(kind, EventKind::ClockJump { .. }) },
     Row { name: "tables", sign: 'T', colour: "#6b46c1", holds: |kind| matches!(kind, EventKind::NewTable) },
+    Row { name: "splices", sign: 'S', colour: "#2f855a", holds: |kind| matches!(kind, EventKind::Splice { .. }) },
 ];
 
 /// Rows in which something happened, and what.
