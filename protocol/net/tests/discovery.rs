@@ -82,6 +82,16 @@ async fn find(peer: &Peer, key: [u8; 32]) -> (DeviceId, Vec<aftercast_net::Multi
     timeout(PATIENCE, look).await.expect("a provider is found")
 }
 
+/// Asks around until so many are reached.
+async fn acquainted(peer: &Peer, count: usize) {
+    let look = async {
+        while peer.net.connected().len() < count {
+            peer.net.find_providers([0; 32], 1).await;
+        }
+    };
+    timeout(PATIENCE, look).await.expect("others are reached");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn providers_are_found_and_reached_after_the_introducer_left() {
     let introducer = Peer::start(1, &[TCP, QUIC]).await;
@@ -97,6 +107,8 @@ async fn providers_are_found_and_reached_after_the_introducer_left() {
     assert!(nodes[0].net.provide(key).await);
     // The record is out once another node finds it.
     assert_eq!(find(&nodes[1], key).await.0, provider);
+    // Who asked nobody yet knows only the introducer, and would be alone without it.
+    acquainted(&nodes[3], nodes.len()).await;
     let left = introducer.device();
     drop(introducer);
     for node in &mut nodes {
