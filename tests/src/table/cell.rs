@@ -99,7 +99,7 @@ fn judge(source: &Source, row: &Row, impaired: &Impaired, with_plan: bool, seed:
         outcome.broken.extend(read_sizes_matter(&mut chunker(), &bytes, &chunks).map(at));
     }
     let found = clean(chunks);
-    outcome.broken.extend(cut_again(source, &found).into_iter().map(at));
+    outcome.broken.extend(cut_again(&found).into_iter().map(at));
     compare(source, &found, &impaired.log, with_plan, at, row.mode, &mut outcome);
     outcome
 }
@@ -146,18 +146,12 @@ fn read_sizes_matter(chunker: &mut Chunker, bytes: &[u8], chunks: &[Chunk]) -> O
 }
 
 /// Law d: runs of chunks that follow one another, put together and cut again, come out again, edges aside.
-pub fn cut_again(source: &Source, found: &BTreeMap<Key, Chunk>) -> Vec<String> {
+pub fn cut_again(found: &BTreeMap<Key, Chunk>) -> Vec<String> {
     let mut broken = Vec::new();
     let all: Vec<&Chunk> = found.values().collect();
     let follows =
         |a: &Chunk, b: &Chunk| a.timeline == b.timeline && (a.pts.0 + a.duration.0 as u64) & ((1 << 33) - 1) == b.pts.0;
     for run in all.chunk_by(|a, b| follows(a, b)).filter(|run| run.len() > 2) {
-        // The reference itself is cut again once for each source.
-        let is_reference = run.len() == source.reference.len()
-            && run.iter().zip(source.reference.values()).all(|(a, b)| cid(a) == cid(b));
-        if is_reference && !std::ptr::eq(found, &source.reference) {
-            continue;
-        }
         let bytes: Vec<u8> = run.iter().flat_map(|chunk| bytes_of(chunk)).copied().collect();
         let again = clean(cut(&mut discovering(), &bytes, 50_000));
         let again: BTreeMap<u64, &Chunk> = again.values().map(|chunk| (chunk.pts.0, chunk)).collect();

@@ -42,7 +42,7 @@ pub fn run(source: &Source, row: &Row) -> Outcome {
             outcome.broken.push(at(format!("receivers of one broadcast differ after {recipes:?}")));
         }
     }
-    outcome.broken.extend(cut_again(source, &class).into_iter().map(at));
+    outcome.broken.extend(cut_again(&class).into_iter().map(at));
     let all: Vec<&Chunk> = class.values().collect();
     let has_gap = |pair: &[&Chunk]| pair[0].pts.0 + pair[0].duration.0 as u64 != pair[1].pts.0;
     if derived.same_clock && all.windows(2).any(has_gap) {
