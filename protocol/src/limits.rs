@@ -152,6 +152,12 @@ pub const MAX_LANE_REQUEST_BYTES: usize = 4 * 1024;
 pub const MAX_LANE_ANSWER_BYTES: usize = 36 * 1024;
 /// Ranges of a partial answer. A chunk in more pieces is fetched with several requests.
 pub const MAX_ANSWER_RANGES: usize = 64;
+/// Byte ranges of a request for units: a tenth of the units of a chunk that a burst every second damaged. A chunk that
+/// lacks more takes several requests.
+pub const MAX_PART_RANGES: usize = 256;
+/// Most bytes of an answer to such a request, and of a unit index: they wait in memory until they are proven.
+/// [`MAX_CHUNK_UNITS`] entries of at most 44 bytes are less.
+pub const MAX_PART_BYTES: usize = 1024 * 1024;
 /// A lane without a request for this long is closed.
 pub const LANE_IDLE: Micros = Micros::from_secs(60);
 /// A transfer that makes no progress for this long is given up.

@@ -20,6 +20,8 @@ use crate::library::{Library, NewChunk, Recorded};
 const SILENCE: Duration = Duration::from_secs(10);
 /// How often a silent input's thread looks whether it should end.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long an ended reception waits for what its input had already received: inputs gather datagrams for a moment.
+const TAIL: Duration = Duration::from_millis(100);
 
 /// What an input does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -219,6 +221,15 @@ impl Cutter {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+        let until = Instant::now() + TAIL;
+        while let Ok(Block::Bytes(bytes)) =
+            capture.blocks().recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
+            self.chunker.push(&bytes);
+            if !self.drain() {
+                return;
             }
         }
         self.finish();

@@ -3,20 +3,18 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use aftercast_net::exchange::{
-    ChunkProvider, Description, FetchError, LaneClient, LanePool, Lie, ServeGate, Wanted, serve_lane,
-};
+use aftercast_net::exchange::{FetchError, LaneClient, LanePool, Lie, ServeGate, Wanted};
 use aftercast_net::{LaneError, NetEvent};
 use aftercast_protocol::ids::{ChunkCid, DeviceId, GroupIndex, RequestId};
 use aftercast_protocol::limits::{GROUP_BYTES, MAX_INBOUND_LANES_PER_DEVICE};
 use aftercast_protocol::serve::{Class, ServeConfig, Uplink, Usage};
 use aftercast_protocol::time::Micros;
 use aftercast_protocol::verify::{GroupHashes, GroupRange, GroupSet};
-use aftercast_protocol::wire::lane::{Described, LaneAnswer, LaneRefusal, LaneRequest, LaneStatus};
+use aftercast_protocol::wire::lane::{Described, LaneAnswer, LaneRefusal, LaneRequest, LaneStatus, What};
 use bytes::Bytes;
+use support::shelf::{Store, open_gate, serve, served};
 use support::{PATIENCE, Peer, QUIC, TCP, pair};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
@@ -24,78 +22,6 @@ use tokio::time::timeout;
 
 fn chunk(len: usize, seed: u8) -> Vec<u8> {
     (0..len).map(|at| ((at * 131 + at / 977) as u8) ^ seed).collect()
-}
-
-type Stored = (Vec<u8>, GroupHashes, GroupSet);
-
-/// A store in memory that can be told to misbehave.
-#[derive(Default)]
-struct Store {
-    chunks: Mutex<BTreeMap<ChunkCid, Stored>>,
-    refuse: Option<LaneRefusal>,
-    /// This group is served with a flipped bit.
-    lie: Option<u32>,
-}
-
-impl Store {
-    fn with(bytes: &[u8]) -> Self {
-        let store = Self::default();
-        let groups = GroupHashes::of(bytes).groups();
-        store.put(bytes, GroupSet::full(groups).unwrap());
-        store
-    }
-
-    fn put(&self, bytes: &[u8], have: GroupSet) {
-        let hashes = GroupHashes::of(bytes);
-        self.chunks.lock().unwrap().insert(hashes.cid(), (bytes.to_vec(), hashes, have));
-    }
-}
-
-impl ChunkProvider for Store {
-    fn authorise(&self, _: DeviceId, _: &ChunkCid, _: Class) -> Result<(), LaneRefusal> {
-        self.refuse.map_or(Ok(()), Err)
-    }
-
-    fn describe(&self, cid: &ChunkCid) -> Option<Description> {
-        let chunks = self.chunks.lock().unwrap();
-        chunks.get(cid).map(|(_, hashes, have)| Description { hashes: hashes.clone(), have: have.clone() })
-    }
-
-    fn read_group(&self, cid: &ChunkCid, index: GroupIndex) -> io::Result<Option<Bytes>> {
-        let chunks = self.chunks.lock().unwrap();
-        let Some((bytes, hashes, _)) = chunks.get(cid) else { return Ok(None) };
-        let start = index.0 as usize * GROUP_BYTES;
-        let mut group = bytes[start..start + hashes.group_len(index)].to_vec();
-        if self.lie == Some(index.0) {
-            group[17] ^= 4;
-        }
-        Ok(Some(group.into()))
-    }
-}
-
-fn open_gate() -> ServeGate {
-    ServeGate::start(ServeConfig::default(), Usage::default())
-}
-
-/// Serves every lane of a device; says when each ended.
-fn serve(peer: Peer, store: Store, gate: ServeGate) -> mpsc::Receiver<()> {
-    let store = Arc::new(store);
-    let (done, ended) = mpsc::channel(1000);
-    let Peer { net, mut events } = peer;
-    tokio::spawn(async move {
-        // The network runs as long as somebody holds it.
-        let _net = net;
-        while let Some(event) = events.recv().await {
-            if let NetEvent::Lane { lane, .. } = event {
-                let (store, gate, done) = (Arc::clone(&store), gate.clone(), done.clone());
-                tokio::spawn(async move {
-                    serve_lane(lane, store, gate).await;
-                    let _ = done.send(()).await;
-                });
-            }
-        }
-    });
-    ended
 }
 
 fn wanted(cid: ChunkCid, groups: std::ops::Range<u32>) -> Wanted {
@@ -115,14 +41,6 @@ async fn collect(pool: &LanePool, from: DeviceId, wanted: &Wanted) -> Result<Vec
 
 fn joined(groups: &[(u32, Bytes)]) -> Vec<u8> {
     groups.iter().flat_map(|(_, group)| group.iter().copied()).collect()
-}
-
-/// A fetching device, its pool and the serving device's id.
-async fn served(transport: &str, store: Store, gate: ServeGate) -> (Peer, LanePool, DeviceId, mpsc::Receiver<()>) {
-    let (a, b) = pair((1, 2), transport).await;
-    let (pool, from) = (LanePool::new(a.net.clone(), 2), b.device());
-    let ended = serve(b, store, gate);
-    (a, pool, from, ended)
 }
 
 async fn a_chunk_of_8_mib_arrives_verified(transport: &str) {
@@ -254,8 +172,9 @@ fn lie_once(mut liar: Peer, answer: impl FnOnce(LaneRequest) -> (LaneStatus, Vec
         let mut header = vec![0; len.into()];
         lane.read_exact(&mut header).await.unwrap();
         let request = LaneRequest::from_header(&header).unwrap();
+        let id = request.id;
         let (status, data) = answer(request);
-        lane.write_all(&LaneAnswer { id: request.id, status }.to_frame().unwrap()).await.unwrap();
+        lane.write_all(&LaneAnswer { id, status }.to_frame().unwrap()).await.unwrap();
         lane.write_all(&data).await.unwrap();
         lane.flush().await.unwrap();
         // Until the other side is done with us.
@@ -354,10 +273,9 @@ async fn a_request_in_the_middle_of_another_breaks_the_rules() {
     let request = LaneRequest {
         id: RequestId(0),
         cid: ChunkCid::of(&bytes),
-        groups: GroupRange::new(0, 64),
+        what: What::Groups { range: GroupRange::new(0, 64), want_hashes: false },
         deadline_ms: 60_000,
         class: Class::Prefetch,
-        want_hashes: false,
     };
     for _ in 0..2 {
         lane.write_all(&request.to_frame()).await.unwrap();

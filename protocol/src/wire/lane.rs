@@ -11,34 +11,114 @@
 //! Lengths are big endian. The groups that follow an answer are those of its ranges; the chunk's length, which the
 //! answer states, gives the length of each. Resetting the stream cancels. Both headers have a version and numbered
 //! fields: a later version adds fields that this one skips, and raises the version only to change meaning.
+//!
+//! Repair asks for less than groups: for the unit index of a chunk, and for the packets of single units. These prove
+//! themselves by the index and, in the end, by the chunk's id ([`crate::ccf::Repair`]), not on arrival.
+
+use std::ops::Range;
 
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use crate::grant::AccessDenied;
 use crate::ids::{ChunkCid, RequestId};
-use crate::limits::{GROUP_BYTES, MAX_ANSWER_RANGES, MAX_CHUNK_GROUPS, MAX_LANE_ANSWER_BYTES, MAX_LANE_REQUEST_BYTES};
+use crate::limits::{
+    GROUP_BYTES, MAX_ANSWER_RANGES, MAX_CHUNK_BYTES, MAX_CHUNK_GROUPS, MAX_LANE_ANSWER_BYTES, MAX_LANE_REQUEST_BYTES,
+    MAX_PART_BYTES, MAX_PART_RANGES,
+};
 use crate::serve::{Class, Refusal};
+use crate::time::Pts33;
 use crate::verify::{GroupRange, groups_of_len};
 
 /// Version of both headers.
 pub const LANE_VERSION: u32 = 1;
 
-/// Asks for groups of a chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Asks for groups of a chunk, or for what repair needs of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneRequest {
     /// Number of the request, chosen by the asker; the answer repeats it.
     pub id: RequestId,
     /// The chunk.
     pub cid: ChunkCid,
-    /// The groups wanted. May reach beyond the end of a chunk whose length the asker does not know.
-    pub groups: GroupRange,
+    /// What of it.
+    pub what: What,
     /// Milliseconds from now after which the bytes are of no use; the holder then need not begin.
     pub deadline_ms: u32,
     /// What for.
     pub class: Class,
-    /// Whether the list of group hashes is wanted too.
-    pub want_hashes: bool,
+}
+
+/// What of a chunk is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// Groups.
+    Groups {
+        /// Which. May reach beyond the end of a chunk whose length the asker does not know.
+        range: GroupRange,
+        /// Whether the list of group hashes is wanted too.
+        want_hashes: bool,
+    },
+    /// A part that does not prove itself on arrival.
+    Part(Part),
+}
+
+/// What repair asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// The unit index (CCF 20), with times counted from this PTS: the chunk's own.
+    Index(Pts33),
+    /// Bytes: at most [`MAX_PART_RANGES`] ranges in order, not touching, none empty, of at most [`MAX_PART_BYTES`]
+    /// together. They follow the answer without anything between them.
+    Bytes(Vec<ByteRange>),
+}
+
+/// Bytes of a chunk, from `start` up to and without `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct ByteRange {
+    /// First byte.
+    #[n(0)]
+    pub start: u32,
+    /// The byte after the last.
+    #[n(1)]
+    pub end: u32,
+}
+
+impl ByteRange {
+    /// How many bytes.
+    #[must_use]
+    pub fn len(self) -> u32 {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Distributes ranges, which are in order and apart, over as few requests as their bounds allow. A range that is
+    /// longer than an answer goes over several.
+    #[must_use]
+    pub fn requests(ranges: &[Range<u64>]) -> Vec<Vec<Self>> {
+        let mut requests: Vec<Vec<Self>> = Vec::new();
+        let mut room = 0;
+        for range in ranges {
+            // Beyond a chunk's length there is nothing to ask for.
+            let [mut start, end] = [range.start, range.end].map(|at| at.min(MAX_CHUNK_BYTES as u64) as u32);
+            while start < end {
+                if room == 0 || requests.last().is_none_or(|last| last.len() == MAX_PART_RANGES) {
+                    requests.push(Vec::new());
+                    room = MAX_PART_BYTES as u32;
+                }
+                let stop = end.min(start + room);
+                requests.last_mut().expect("one was just pushed").push(Self { start, end: stop });
+                room -= stop - start;
+                start = stop;
+            }
+        }
+        requests
+    }
 }
 
 /// Answers a [`LaneRequest`].
@@ -58,6 +138,11 @@ pub enum LaneStatus {
     /// Only these groups of those asked for follow: in order, not touching, none empty, at most
     /// [`MAX_ANSWER_RANGES`].
     Partial(Described, Vec<GroupRange>),
+    /// The [`Part`] asked for follows.
+    Part {
+        /// Its length in bytes: of an index at most [`MAX_PART_BYTES`], of ranges their sum.
+        len: u32,
+    },
     /// Nothing of it is held here.
     NotFound,
     /// Not for this asker, or not now; asking again does not help soon.
@@ -195,6 +280,17 @@ struct RequestV1 {
     class: Class,
     #[n(6)]
     want_hashes: bool,
+    /// With it `groups` is empty, which a holder that does not know parts refuses.
+    #[n(7)]
+    part: Option<PartV1>,
+}
+
+#[derive(Encode, Decode)]
+enum PartV1 {
+    #[n(0)]
+    Index(#[n(0)] Pts33),
+    #[n(1)]
+    Bytes(#[n(0)] Vec<ByteRange>),
 }
 
 /// [`LaneAnswer`] as it travels.
@@ -238,6 +334,11 @@ enum StatusV1 {
         #[n(2)]
         ranges: Vec<GroupRange>,
     },
+    #[n(5)]
+    Part {
+        #[n(0)]
+        len: u32,
+    },
 }
 
 fn malformed(error: &minicbor::decode::Error) -> LaneWireError {
@@ -264,8 +365,13 @@ impl LaneRequest {
     /// The header's bytes, its length included.
     #[must_use]
     pub fn to_frame(&self) -> Vec<u8> {
-        let Self { id, cid, groups, deadline_ms, class, want_hashes } = *self;
-        let wire = RequestV1 { version: LANE_VERSION, id, cid, groups, deadline_ms, class, want_hashes };
+        let Self { id, cid, what, deadline_ms, class } = self.clone();
+        let (groups, want_hashes, part) = match what {
+            What::Groups { range, want_hashes } => (range, want_hashes, None),
+            What::Part(Part::Index(from)) => (GroupRange::new(0, 0), false, Some(PartV1::Index(from))),
+            What::Part(Part::Bytes(ranges)) => (GroupRange::new(0, 0), false, Some(PartV1::Bytes(ranges))),
+        };
+        let wire = RequestV1 { version: LANE_VERSION, id, cid, groups, deadline_ms, class, want_hashes, part };
         framed(&minicbor::to_vec(wire).expect("encoding into memory does not fail"))
     }
 
@@ -279,12 +385,29 @@ impl LaneRequest {
         }
         check_version(header)?;
         let wire: RequestV1 = minicbor::decode(header).map_err(|e| malformed(&e))?;
-        let RequestV1 { version: _, id, cid, groups, deadline_ms, class, want_hashes } = wire;
-        if groups.is_empty() || groups.end as usize > MAX_CHUNK_GROUPS {
-            return Err(LaneWireError::Impossible("a range that no chunk has"));
-        }
-        Ok(Self { id, cid, groups, deadline_ms, class, want_hashes })
+        let RequestV1 { version: _, id, cid, groups, deadline_ms, class, want_hashes, part } = wire;
+        let what = match part {
+            Some(_) if !groups.is_empty() => return Err(LaneWireError::Impossible("groups and a part at once")),
+            Some(PartV1::Index(from)) => What::Part(Part::Index(from)),
+            Some(PartV1::Bytes(ranges)) => {
+                check_ranges(&ranges)?;
+                What::Part(Part::Bytes(ranges))
+            }
+            None if groups.is_empty() || groups.end as usize > MAX_CHUNK_GROUPS => {
+                return Err(LaneWireError::Impossible("a range that no chunk has"));
+            }
+            None => What::Groups { range: groups, want_hashes },
+        };
+        Ok(Self { id, cid, what, deadline_ms, class })
     }
+}
+
+fn check_ranges(ranges: &[ByteRange]) -> Result<(), LaneWireError> {
+    let sane = |range: &ByteRange| !range.is_empty() && range.end as usize <= MAX_CHUNK_BYTES;
+    let apart = ranges.windows(2).all(|pair| pair[0].end < pair[1].start);
+    let bytes: usize = ranges.iter().map(|range| range.len() as usize).sum();
+    let few = (1..=MAX_PART_RANGES).contains(&ranges.len()) && bytes <= MAX_PART_BYTES;
+    if few && apart && ranges.iter().all(sane) { Ok(()) } else { Err(LaneWireError::Impossible("byte ranges")) }
 }
 
 impl LaneAnswer {
@@ -300,6 +423,7 @@ impl LaneAnswer {
             LaneStatus::Partial(d, ranges) => {
                 StatusV1::Partial { len: d.len, hashes: bytes(d), ranges: ranges.clone() }
             }
+            LaneStatus::Part { len } => StatusV1::Part { len: *len },
             LaneStatus::NotFound => StatusV1::NotFound,
             LaneStatus::Refused(reason) => StatusV1::Refused { reason: *reason },
             LaneStatus::Busy { retry_after_ms } => StatusV1::Busy { retry_after_ms: *retry_after_ms },
@@ -326,6 +450,7 @@ impl LaneAnswer {
         let status = match status {
             StatusV1::Ok { len, hashes } => LaneStatus::Ok(described(len, hashes)),
             StatusV1::Partial { len, hashes, ranges } => LaneStatus::Partial(described(len, hashes), ranges),
+            StatusV1::Part { len } => LaneStatus::Part { len },
             StatusV1::NotFound => LaneStatus::NotFound,
             StatusV1::Refused { reason } => LaneStatus::Refused(reason),
             StatusV1::Busy { retry_after_ms } => LaneStatus::Busy { retry_after_ms },
@@ -340,6 +465,9 @@ impl LaneAnswer {
             LaneStatus::Ok(described) => (described, &[][..]),
             LaneStatus::Partial(described, ranges) if !ranges.is_empty() => (described, ranges.as_slice()),
             LaneStatus::Partial(..) => return Err(LaneWireError::Impossible("a part of nothing")),
+            LaneStatus::Part { len } if *len as usize > MAX_PART_BYTES => {
+                return Err(LaneWireError::Impossible("a part longer than any"));
+            }
             _ => return Ok(()),
         };
         let groups = groups_of_len(described.len).ok_or(LaneWireError::Impossible("a length that no chunk has"))?;
@@ -358,6 +486,7 @@ impl LaneAnswer {
 // A whole list of hashes, the ranges and the fixed fields fit, and so does the length in 16 bits.
 const _: () = assert!(
     32 * MAX_CHUNK_GROUPS + 12 * MAX_ANSWER_RANGES + 64 <= MAX_LANE_ANSWER_BYTES
+        && 11 * MAX_PART_RANGES + 128 <= MAX_LANE_REQUEST_BYTES
         && MAX_LANE_ANSWER_BYTES <= u16::MAX as usize
         && MAX_LANE_REQUEST_BYTES <= GROUP_BYTES
 );
@@ -377,11 +506,14 @@ mod tests {
         LaneRequest {
             id: RequestId(7),
             cid: ChunkCid([0xab; 32]),
-            groups: GroupRange::new(3, 300),
+            what: What::Groups { range: GroupRange::new(3, 300), want_hashes: true },
             deadline_ms: 1500,
             class: Class::Repair,
-            want_hashes: true,
         }
+    }
+
+    fn part(part: Part) -> LaneRequest {
+        LaneRequest { what: What::Part(part), ..request() }
     }
 
     fn answer(status: LaneStatus) -> LaneAnswer {
@@ -395,6 +527,19 @@ mod tests {
     }
 
     #[test]
+    fn version_1_of_requests_for_parts_is_these_bytes() {
+        let ranges = vec![ByteRange { start: 188, end: 376 }, ByteRange { start: 65_536, end: 65_724 }];
+        for (what, golden) in [
+            (Part::Index(Pts33(90_000)), "00358801075820CID8200001905dc02f48200811a00015f90"),
+            (Part::Bytes(ranges), "00428801075820CID8200001905dc02f4820181828218bc190178821a000100001a000100bc"),
+        ] {
+            let frame = part(what.clone()).to_frame();
+            assert_eq!(hex(&frame), golden.replace("CID", &"ab".repeat(32)), "{what:?}");
+            assert_eq!(LaneRequest::from_header(&frame[2..]), Ok(part(what)));
+        }
+    }
+
+    #[test]
     fn version_1_of_the_answers_is_these_bytes() {
         let described = |hashes| Described { len: 65_537, hashes };
         let partial = LaneStatus::Partial(described(None), vec![GroupRange::new(1, 2)]);
@@ -405,6 +550,7 @@ mod tests {
                 format!("004d8301078200821a000100015840{}", "09".repeat(64)),
             ),
             (partial, "00108301078204831a00010001f681820102".to_owned()),
+            (LaneStatus::Part { len: 40_000 }, "0009830107820581199c40".to_owned()),
             (LaneStatus::NotFound, "0006830107820180".to_owned()),
             (LaneStatus::Refused(LaneRefusal::NoGrant), "000783010782028101".to_owned()),
             (LaneStatus::Busy { retry_after_ms: 250 }, "000883010782038118fa".to_owned()),
@@ -425,17 +571,70 @@ mod tests {
     #[test]
     fn skips_fields_of_later_minor_changes() {
         let mut header = request().to_frame().split_off(2);
-        header[0] = 0x88;
-        header.push(0x05);
+        // With the field of parts, which nobody asks for here, and one more.
+        header[0] = 0x89;
+        header.extend([0xf6, 0x05]);
         assert_eq!(LaneRequest::from_header(&header), Ok(request()));
     }
 
     #[test]
     fn refuses_ranges_that_no_chunk_has() {
         for groups in [GroupRange::new(5, 5), GroupRange::new(6, 5), GroupRange::new(0, MAX_CHUNK_GROUPS as u32 + 1)] {
-            let header = LaneRequest { groups, ..request() }.to_frame().split_off(2);
+            let what = What::Groups { range: groups, want_hashes: false };
+            let header = LaneRequest { what, ..request() }.to_frame().split_off(2);
             assert!(matches!(LaneRequest::from_header(&header), Err(LaneWireError::Impossible(_))), "{groups}");
         }
+    }
+
+    #[test]
+    fn refuses_parts_that_no_repair_needs() {
+        let range = |start, end| ByteRange { start, end };
+        let many = (0..=MAX_PART_RANGES as u32).map(|n| range(2 * n, 2 * n + 1)).collect();
+        for ranges in [
+            vec![],
+            vec![range(5, 5)],
+            vec![range(6, 5)],
+            vec![range(0, 5), range(5, 6)],
+            vec![range(8, 9), range(0, 1)],
+            vec![range(MAX_CHUNK_BYTES as u32 - 1, MAX_CHUNK_BYTES as u32 + 1)],
+            vec![range(0, MAX_PART_BYTES as u32 + 1)],
+            many,
+        ] {
+            let header = part(Part::Bytes(ranges.clone())).to_frame().split_off(2);
+            assert!(LaneRequest::from_header(&header).is_err(), "{ranges:?}");
+        }
+        let long = answer(LaneStatus::Part { len: MAX_PART_BYTES as u32 + 1 });
+        assert!(matches!(long.to_frame(), Err(LaneWireError::Impossible(_))));
+    }
+
+    #[test]
+    fn ranges_are_asked_for_in_requests_within_bounds() {
+        let most = MAX_PART_BYTES as u64;
+        let few = vec![10..20, 30..40];
+        assert_eq!(ByteRange::requests(&few), [[ByteRange { start: 10, end: 20 }, ByteRange { start: 30, end: 40 }]]);
+        let mut ranges: Vec<Range<u64>> = (0..600).map(|n| 400 * n..400 * n + 188).collect();
+        ranges.push(most..most + 5 * most / 2);
+        let requests = ByteRange::requests(&ranges);
+        assert_eq!(requests.len(), 5);
+        for ranges in &requests {
+            assert_eq!(check_ranges(ranges), Ok(()));
+        }
+        let mut covered: Vec<Range<u64>> = Vec::new();
+        for range in requests.into_iter().flatten().map(|range| u64::from(range.start)..u64::from(range.end)) {
+            match covered.last_mut().filter(|last| last.end == range.start) {
+                Some(last) => last.end = range.end,
+                None => covered.push(range),
+            }
+        }
+        assert_eq!(covered, ranges);
+    }
+
+    #[test]
+    fn the_longest_request_fits() {
+        let at = |n: u32| 60_000_000 + 300 * n;
+        let ranges = (0..MAX_PART_RANGES as u32).map(|n| ByteRange { start: at(n), end: at(n) + 188 }).collect();
+        let longest = LaneRequest { id: RequestId(u64::MAX), deadline_ms: u32::MAX, ..part(Part::Bytes(ranges)) };
+        assert_eq!(LaneRequest::from_header(&longest.to_frame()[2..]), Ok(longest));
     }
 
     #[test]
@@ -483,7 +682,8 @@ mod tests {
             want_hashes: bool, cid: [u8; 32]) {
             let groups = GroupRange::new(start, start + len);
             let class = Class::ALL[rank];
-            let request = LaneRequest { id: RequestId(id), cid: ChunkCid(cid), groups, deadline_ms, class, want_hashes };
+            let what = What::Groups { range: groups, want_hashes };
+            let request = LaneRequest { id: RequestId(id), cid: ChunkCid(cid), what, deadline_ms, class };
             prop_assert_eq!(LaneRequest::from_header(&request.to_frame()[2..]), Ok(request));
         }
 

@@ -3,9 +3,12 @@
 use aftercast_protocol::ids::{ChunkCid, RequestId};
 use aftercast_protocol::limits::{MAX_CTL_FRAME_BYTES, MAX_LANE_ANSWER_BYTES};
 use aftercast_protocol::serve::Class;
+use aftercast_protocol::time::Pts33;
 use aftercast_protocol::verify::{GroupHashes, GroupRange};
 use aftercast_protocol::wire::ctl::CtlMsg;
-use aftercast_protocol::wire::lane::{Described, LaneAnswer, LaneRefusal, LaneRequest, LaneStatus};
+use aftercast_protocol::wire::lane::{
+    ByteRange, Described, LaneAnswer, LaneRefusal, LaneRequest, LaneStatus, Part, What,
+};
 
 /// What is read, written and read again is the same message.
 pub fn control(input: &[u8]) {
@@ -41,15 +44,20 @@ pub fn lane_request(input: &[u8]) {
 }
 
 pub fn lane_request_seeds() -> Vec<Vec<u8>> {
-    let request = |class, want_hashes| LaneRequest {
-        id: RequestId(7),
-        cid: ChunkCid([5; 32]),
-        groups: GroupRange::new(1, 9),
-        deadline_ms: 4_000,
-        class,
-        want_hashes,
+    let groups = |want_hashes| What::Groups { range: GroupRange::new(1, 9), want_hashes };
+    let ranges = vec![ByteRange { start: 188, end: 376 }, ByteRange { start: 65_536, end: 70_000 }];
+    let index = What::Part(Part::Index(Pts33(90_000)));
+    let requests = [
+        (Class::Playback, groups(true)),
+        (Class::Upload, groups(false)),
+        (Class::Repair, index),
+        (Class::Repair, What::Part(Part::Bytes(ranges))),
+    ];
+    let frame = |(class, what)| {
+        LaneRequest { id: RequestId(7), cid: ChunkCid([5; 32]), what, deadline_ms: 4_000, class }.to_frame()[2..]
+            .to_vec()
     };
-    [request(Class::Playback, true), request(Class::Upload, false)].map(|one| one.to_frame()[2..].to_vec()).to_vec()
+    requests.map(frame).to_vec()
 }
 
 pub fn lane_answer(input: &[u8]) {
@@ -66,6 +74,7 @@ pub fn lane_answer_seeds() -> Vec<Vec<u8>> {
     let statuses = [
         LaneStatus::Ok(described(Some(hashes.as_bytes().to_vec()))),
         LaneStatus::Partial(described(None), vec![GroupRange::new(0, 1), GroupRange::new(2, 3)]),
+        LaneStatus::Part { len: 12_000 },
         LaneStatus::NotFound,
         LaneStatus::Refused(LaneRefusal::Expired),
         LaneStatus::Busy { retry_after_ms: 250 },

@@ -8,7 +8,7 @@ use aftercast_protocol::limits::{LANE_STALL, MAX_LANE_ANSWER_BYTES};
 use aftercast_protocol::serve::Class;
 use aftercast_protocol::time::Micros;
 use aftercast_protocol::verify::{BadGroup, BadHashes, GroupHashes, GroupRange};
-use aftercast_protocol::wire::lane::{Described, LaneAnswer, LaneRefusal, LaneRequest, LaneStatus};
+use aftercast_protocol::wire::lane::{Described, LaneAnswer, LaneRefusal, LaneRequest, LaneStatus, What};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
@@ -125,19 +125,12 @@ impl LaneClient {
     }
 
     async fn begin(mut self, wanted: &Wanted) -> Result<Begun, (FetchError, Option<Self>)> {
-        let answer = match self.ask(wanted).await {
-            Ok(answer) => answer,
+        let what = What::Groups { range: wanted.groups, want_hashes: wanted.hashes.is_none() };
+        let (described, ranges) = match self.ask(wanted.cid, what, wanted.class, wanted.deadline).await {
+            Ok(LaneStatus::Ok(described)) => (described, None),
+            Ok(LaneStatus::Partial(described, ranges)) => (described, Some(ranges)),
+            Ok(other) => return Err(self.refused(other)),
             Err(error) => return Err((error, None)),
-        };
-        let (described, ranges) = match answer.status {
-            LaneStatus::Ok(described) => (described, None),
-            LaneStatus::Partial(described, ranges) => (described, Some(ranges)),
-            LaneStatus::NotFound => return Err((FetchError::NotFound, Some(self))),
-            LaneStatus::Refused(reason) => return Err((FetchError::Refused(reason), Some(self))),
-            LaneStatus::Busy { retry_after_ms } => {
-                let retry_after = Micros::from_millis(u64::from(retry_after_ms));
-                return Err((FetchError::Busy { retry_after }, Some(self)));
-            }
         };
         let proven = wanted.len.is_some() || wanted.hashes.is_some();
         let checked = proven_hashes(wanted, described)
@@ -148,15 +141,30 @@ impl LaneClient {
         }
     }
 
-    async fn ask(&mut self, wanted: &Wanted) -> Result<LaneAnswer, FetchError> {
-        let request = LaneRequest {
-            id: RequestId(self.next),
-            cid: wanted.cid,
-            groups: wanted.groups,
-            deadline_ms: u32::try_from(wanted.deadline.0 / 1000).unwrap_or(u32::MAX),
-            class: wanted.class,
-            want_hashes: wanted.hashes.is_none(),
-        };
+    /// What an answer without what was asked for means. The lane can still be used where the source said why.
+    pub(super) fn refused(self, status: LaneStatus) -> (FetchError, Option<Self>) {
+        match status {
+            LaneStatus::NotFound => (FetchError::NotFound, Some(self)),
+            LaneStatus::Refused(reason) => (FetchError::Refused(reason), Some(self)),
+            LaneStatus::Busy { retry_after_ms } => {
+                (FetchError::Busy { retry_after: Micros::from_millis(u64::from(retry_after_ms)) }, Some(self))
+            }
+            // Bytes of another kind follow.
+            LaneStatus::Ok(_) | LaneStatus::Partial(..) | LaneStatus::Part { .. } => {
+                (FetchError::Lie { lie: Lie::Answer, proven: false }, None)
+            }
+        }
+    }
+
+    pub(super) async fn ask(
+        &mut self,
+        cid: ChunkCid,
+        what: What,
+        class: Class,
+        deadline: Micros,
+    ) -> Result<LaneStatus, FetchError> {
+        let deadline_ms = u32::try_from(deadline.0 / 1000).unwrap_or(u32::MAX);
+        let request = LaneRequest { id: RequestId(self.next), cid, what, deadline_ms, class };
         self.next = self.next.wrapping_add(1);
         let talk = async {
             self.lane.write_all(&request.to_frame()).await?;
@@ -169,7 +177,12 @@ impl LaneClient {
         if answer.id != request.id {
             return Err(FetchError::Broken(io::Error::other("answer to another request")));
         }
-        Ok(answer)
+        Ok(answer.status)
+    }
+
+    /// Fills the buffer with what follows an answer.
+    pub(super) async fn read(&mut self, buffer: &mut [u8]) -> Result<(), FetchError> {
+        fill(&mut self.lane, buffer).await
     }
 }
 
@@ -259,7 +272,7 @@ impl Transfer {
             return None;
         };
         let mut group = vec![0; self.hashes.group_len(index)];
-        let error = match read_group(&mut lane.lane, &mut group).await {
+        let error = match lane.read(&mut group).await {
             Ok(()) => match self.hashes.check_group(index, &group) {
                 Ok(()) => {
                     self.groups.pop_front();
@@ -293,9 +306,9 @@ impl Transfer {
 }
 
 /// Fills the buffer; every read must bring something in time.
-async fn read_group(lane: &mut Lane, group: &mut [u8]) -> Result<(), FetchError> {
+async fn fill(lane: &mut Lane, buffer: &mut [u8]) -> Result<(), FetchError> {
     let mut at = 0;
-    while let Some(rest) = group.get_mut(at..).filter(|rest| !rest.is_empty()) {
+    while let Some(rest) = buffer.get_mut(at..).filter(|rest| !rest.is_empty()) {
         let read = timeout(duration(LANE_STALL), lane.read(rest)).await.map_err(|_| FetchError::Timeout)??;
         if read == 0 {
             return Err(FetchError::Broken(io::ErrorKind::UnexpectedEof.into()));

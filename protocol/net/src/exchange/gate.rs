@@ -11,6 +11,7 @@ use aftercast_protocol::time::{Micros, Mono, UnixMillis};
 use tokio::sync::{Notify, mpsc};
 
 use super::duration;
+use super::indexes::Indexes;
 use super::metrics::ExchangeMetrics;
 
 /// Quanta that can be on their way to one ticket: what may be in flight to its peer, and a short last one.
@@ -35,6 +36,7 @@ struct Inner {
     /// Tells the timer that the next deadline may have changed.
     changed: Arc<Notify>,
     metrics: ExchangeMetrics,
+    indexes: Indexes,
     began: Instant,
 }
 
@@ -61,6 +63,7 @@ impl ServeGate {
             state: Mutex::new(state),
             changed: Arc::clone(&changed),
             metrics: ExchangeMetrics::default(),
+            indexes: Indexes::default(),
             began: Instant::now(),
         });
         tokio::spawn(keep_time(Arc::downgrade(&inner), changed));
@@ -115,6 +118,11 @@ impl ServeGate {
     pub fn load(&self) -> (usize, u64) {
         let state = self.inner.lock();
         (state.queue.waiting(), state.queue.in_flight())
+    }
+
+    /// The unit indexes that were asked for.
+    pub(super) fn indexes(&self) -> &Indexes {
+        &self.inner.indexes
     }
 
     /// The counters of everything served through this gate.

@@ -8,6 +8,8 @@
 //!                   verified groups, in order
 //! ```
 //!
+//! What repair asks for goes the same way, but proves itself only later: [`LanePool::fetch_part`].
+//!
 //! Promise: no group comes out of a [`Transfer`] that does not match the chunk's CID. A source that sends something
 //! else is told apart from one that is slow, busy or gone.
 //!
@@ -16,13 +18,16 @@
 
 mod client;
 mod gate;
+mod indexes;
 mod metrics;
+mod part;
 mod pool;
 mod server;
 
 pub use client::{FetchError, LaneClient, Lie, Transfer, Wanted};
 pub use gate::{ServeGate, Ticket};
 pub use metrics::ExchangeMetrics;
+pub use part::WantedPart;
 pub use pool::LanePool;
 pub use server::{ChunkProvider, Description, serve_lane};
 

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::client::{FetchError, LaneClient, Transfer, Wanted};
 use super::duration;
+use super::part::WantedPart;
 use crate::net::Net;
 
 /// Idle lanes older than this are not used again: the other side closes them soon.
@@ -96,14 +97,9 @@ impl LanePool {
     /// # Errors
     /// See [`FetchError`].
     pub async fn fetch(&self, device: DeviceId, wanted: &Wanted) -> Result<Transfer, FetchError> {
-        let permit = timeout(duration(LANE_STALL), self.inner.permits(device).acquire_owned()).await;
-        let permit = permit.map_err(|_| FetchError::Timeout)?.map_err(|_| FetchError::Timeout)?;
-        let mut home = Home { inner: Arc::clone(&self.inner), device, _permit: permit };
+        let mut home = self.home(device).await?;
         loop {
-            let lane = match self.inner.idle(device) {
-                Some(lane) => lane,
-                None => LaneClient::new(self.net.open_lane(device).await?),
-            };
+            let lane = self.lane(device).await?;
             let used = lane.used();
             match Transfer::begin(lane, wanted, home).await {
                 Ok(transfer) => return Ok(transfer),
@@ -116,6 +112,43 @@ impl LanePool {
                     return Err(error);
                 }
             }
+        }
+    }
+
+    /// Asks a connected device for a part of a chunk, all of which waits in memory: at most `limits::MAX_PART_BYTES`.
+    /// Dropping the future cancels.
+    ///
+    /// # Errors
+    /// See [`FetchError`].
+    pub async fn fetch_part(&self, device: DeviceId, wanted: &WantedPart) -> Result<Vec<u8>, FetchError> {
+        let home = self.home(device).await?;
+        loop {
+            let lane = self.lane(device).await?;
+            let used = lane.used();
+            let (outcome, lane) = match lane.fetch_part(wanted).await {
+                Ok((lane, bytes)) => (Ok(bytes), Some(lane)),
+                Err((FetchError::Broken(_), _)) if used => continue,
+                Err((error, lane)) => (Err(error), lane),
+            };
+            if let Some(lane) = lane {
+                home.give_back(lane);
+            }
+            return outcome;
+        }
+    }
+
+    /// The right to one more lane to a device.
+    async fn home(&self, device: DeviceId) -> Result<Home, FetchError> {
+        let permit = timeout(duration(LANE_STALL), self.inner.permits(device).acquire_owned()).await;
+        let permit = permit.map_err(|_| FetchError::Timeout)?.map_err(|_| FetchError::Timeout)?;
+        Ok(Home { inner: Arc::clone(&self.inner), device, _permit: permit })
+    }
+
+    /// A lane at rest, or a fresh one.
+    async fn lane(&self, device: DeviceId) -> Result<LaneClient, FetchError> {
+        match self.inner.idle(device) {
+            Some(lane) => Ok(lane),
+            None => Ok(LaneClient::new(self.net.open_lane(device).await?)),
         }
     }
 

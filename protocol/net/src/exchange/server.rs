@@ -4,17 +4,22 @@ use std::io;
 use std::sync::Arc;
 
 use aftercast_protocol::ids::{ChunkCid, DeviceId, GroupIndex, RequestId};
-use aftercast_protocol::limits::{LANE_IDLE, LANE_STALL, LANE_TURN, MAX_ANSWER_RANGES, MAX_LANE_REQUEST_BYTES};
+use aftercast_protocol::limits::{
+    GROUP_BYTES, LANE_IDLE, LANE_STALL, LANE_TURN, MAX_ANSWER_RANGES, MAX_LANE_REQUEST_BYTES,
+};
 use aftercast_protocol::serve::{Class, Refusal};
 use aftercast_protocol::time::Micros;
 use aftercast_protocol::verify::{GroupHashes, GroupRange, GroupSet};
-use aftercast_protocol::wire::lane::{Described, LaneAnswer, LaneRefusal, LaneRequest, LaneStatus};
+use aftercast_protocol::wire::lane::{
+    ByteRange, Described, LaneAnswer, LaneRefusal, LaneRequest, LaneStatus, Part, What,
+};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use super::gate::{ServeGate, Ticket};
+use super::indexes::NoIndex;
 use super::{duration, read_header};
 use crate::lane::Lane;
 
@@ -98,14 +103,21 @@ struct Server {
     gate: ServeGate,
 }
 
-/// A request that will be served.
+/// Groups that will be served.
 struct Order {
-    request: LaneRequest,
+    want_hashes: bool,
     hashes: GroupHashes,
     ranges: Vec<GroupRange>,
     partial: bool,
-    /// Whether the asker is at home.
-    home: bool,
+}
+
+/// Bytes that are on their way in turns.
+struct Sending {
+    ticket: Ticket,
+    /// Bytes that may be sent now.
+    credit: u64,
+    /// Bytes sent before their turn: at most what an answer's header holds.
+    owed: u64,
 }
 
 impl Server {
@@ -123,80 +135,135 @@ impl Server {
             };
             self.gate.metrics().requests.inc();
             let request = LaneRequest::from_header(&header).map_err(|e| Ended::Malformed(e.to_string()))?;
-            match self.look_up(request).await? {
-                Ok(order) => self.serve(order).await?,
-                Err(status) => self.answer(request.id, status).await?,
-            }
+            self.take(request).await?;
         }
     }
 
-    /// What can be served of a request, or the answer that says why nothing.
-    async fn look_up(&mut self, request: LaneRequest) -> Result<Result<Order, LaneStatus>, Ended> {
+    async fn take(&mut self, request: LaneRequest) -> Result<(), Ended> {
         let (provider, device) = (Arc::clone(&self.provider), self.device);
+        let (cid, class) = (request.cid, request.class);
         let found = spawn_blocking(move || {
-            provider.authorise(device, &request.cid, request.class)?;
-            Ok((provider.describe(&request.cid), provider.home(device)))
+            provider.authorise(device, &cid, class)?;
+            Ok((provider.describe(&cid), provider.home(device)))
         });
         let (description, home) = match found.await.map_err(|e| Ended::Store(io::Error::other(e)))? {
-            Err(reason) => return Ok(Err(LaneStatus::Refused(reason))),
-            Ok((None, _)) => return Ok(Err(LaneStatus::NotFound)),
+            Err(reason) => return self.answer(request.id, LaneStatus::Refused(reason)).await,
+            Ok((None, _)) => return self.answer(request.id, LaneStatus::NotFound).await,
             Ok((Some(description), home)) => (description, home),
         };
-        let Description { hashes, have } = description;
-        let asked = GroupRange::new(request.groups.start, request.groups.end.min(hashes.groups()));
-        if asked.is_empty() {
-            return Ok(Err(LaneStatus::Refused(LaneRefusal::Malformed)));
+        match &request.what {
+            What::Groups { range, want_hashes } => match order(*range, *want_hashes, description) {
+                Ok(order) => self.serve_groups(&request, order, home).await,
+                Err(status) => self.answer(request.id, status).await,
+            },
+            What::Part(Part::Index(from)) => {
+                let indexes = self.gate.clone();
+                match indexes.indexes().get(&self.provider, request.cid, *from, &description).await {
+                    Ok(index) => self.serve_index(&request, &index, home).await,
+                    Err(NoIndex::NotFound) => self.answer(request.id, LaneStatus::NotFound).await,
+                    Err(NoIndex::Busy) => self.answer(request.id, busy()).await,
+                    Err(NoIndex::Store(error)) => Err(Ended::Store(error)),
+                }
+            }
+            What::Part(Part::Bytes(ranges)) => match held(ranges, &description) {
+                Ok(()) => self.serve_ranges(&request, ranges, home).await,
+                Err(status) => self.answer(request.id, status).await,
+            },
         }
-        let cut = |held: GroupRange| GroupRange::new(held.start.max(asked.start), held.end.min(asked.end));
-        let held = have.held().into_iter().map(cut).filter(|range| !range.is_empty());
-        let ranges: Vec<_> = held.take(MAX_ANSWER_RANGES).collect();
-        if ranges.is_empty() {
-            return Ok(Err(LaneStatus::NotFound));
-        }
-        let partial = ranges != [asked];
-        Ok(Ok(Order { request, hashes, ranges, partial, home }))
     }
 
-    async fn serve(&mut self, order: Order) -> Result<(), Ended> {
-        let Order { request, hashes, ranges, partial, home } = order;
-        let list = request.want_hashes.then(|| hashes.as_bytes().to_vec());
+    async fn serve_groups(&mut self, request: &LaneRequest, order: Order, home: bool) -> Result<(), Ended> {
+        let Order { want_hashes, hashes, ranges, partial } = order;
+        let list = want_hashes.then(|| hashes.as_bytes().to_vec());
         let list_bytes = list.as_ref().map_or(0, Vec::len) as u64;
         let groups: Vec<_> = ranges.iter().flat_map(|range| range.iter()).collect();
         let bytes = groups.iter().map(|index| hashes.group_len(*index) as u64).sum::<u64>() + list_bytes;
-        let mut ticket = match self.gate.request(self.device, request.class, bytes, home) {
-            Ok(ticket) => ticket,
-            Err(refusal) => return self.answer(request.id, refusal.into()).await,
-        };
-        // The header waits for the first turn, so that a refusal can still be said.
-        let patience = duration(LANE_TURN.min(Micros::from_millis(u64::from(request.deadline_ms))));
-        let mut credit = match timeout(patience, self.turn(&mut ticket)).await {
-            Ok(Ok(credit)) => credit,
-            Ok(Err(Ended::Withdrawn(refusal))) => return self.answer(request.id, refusal.into()).await,
-            Ok(Err(ended)) => return Err(ended),
-            Err(_) => {
-                drop(ticket);
-                return self.answer(request.id, Refusal::Busy { retry_after: RETRY_LATE }.into()).await;
-            }
-        };
+        let Some(mut sending) = self.admit(request, bytes, home).await? else { return Ok(()) };
         let described = Described { len: hashes.len_bytes(), hashes: list };
         let status = if partial { LaneStatus::Partial(described, ranges) } else { LaneStatus::Ok(described) };
         self.answer(request.id, status).await?;
         // A list longer than a turn is on its way before the turns for the rest of it: 32 KiB at most.
-        let mut owed = list_bytes;
+        sending.owed = list_bytes;
         let mut next = groups.first().map(|index| self.read(request.cid, *index));
         for at in 0..groups.len() {
             let Some(reading) = next.take() else { break };
             let group = read_done(reading).await?;
             next = groups.get(at + 1).map(|index| self.read(request.cid, *index));
-            owed += group.len() as u64;
-            while credit < owed {
-                credit += self.turn(&mut ticket).await?;
-            }
-            self.write(&group).await?;
-            ticket.sent(owed);
-            credit -= owed;
-            owed = 0;
+            self.send(&mut sending, &group).await?;
         }
+        self.done().await
+    }
+
+    async fn serve_index(&mut self, request: &LaneRequest, index: &[u8], home: bool) -> Result<(), Ended> {
+        let Some(mut sending) = self.admit(request, index.len() as u64, home).await? else { return Ok(()) };
+        self.answer(request.id, LaneStatus::Part { len: index.len() as u32 }).await?;
+        for piece in index.chunks(GROUP_BYTES) {
+            self.send(&mut sending, piece).await?;
+        }
+        self.done().await
+    }
+
+    async fn serve_ranges(&mut self, request: &LaneRequest, ranges: &[ByteRange], home: bool) -> Result<(), Ended> {
+        let len: u32 = ranges.iter().map(|range| range.len()).sum();
+        let Some(mut sending) = self.admit(request, u64::from(len), home).await? else { return Ok(()) };
+        self.answer(request.id, LaneStatus::Part { len }).await?;
+        let mut piece = Vec::with_capacity(GROUP_BYTES.min(len as usize));
+        let mut last: Option<(u32, Bytes)> = None;
+        for range in ranges {
+            let mut at = range.start;
+            while at < range.end {
+                let index = at / GROUP_BYTES as u32;
+                let group = match last.take().filter(|(known, _)| *known == index) {
+                    Some((_, group)) => group,
+                    None => read_done(self.read(request.cid, GroupIndex(index))).await?,
+                };
+                let begins = index * GROUP_BYTES as u32;
+                let (from, to) = (at - begins, (range.end - begins).min(group.len() as u32));
+                piece.extend_from_slice(group.get(from as usize..to as usize).unwrap_or_default());
+                last = Some((index, group));
+                at = begins + to.max(from + 1);
+                if piece.len() >= GROUP_BYTES {
+                    self.send(&mut sending, &piece).await?;
+                    piece.clear();
+                }
+            }
+        }
+        self.send(&mut sending, &piece).await?;
+        self.done().await
+    }
+
+    /// Waits for the first turn; the header waits with it, so that a refusal can still be said. None where one was.
+    async fn admit(&mut self, request: &LaneRequest, bytes: u64, home: bool) -> Result<Option<Sending>, Ended> {
+        let mut ticket = match self.gate.request(self.device, request.class, bytes, home) {
+            Ok(ticket) => ticket,
+            Err(refusal) => return self.answer(request.id, refusal.into()).await.map(|()| None),
+        };
+        let patience = duration(LANE_TURN.min(Micros::from_millis(u64::from(request.deadline_ms))));
+        match timeout(patience, self.turn(&mut ticket)).await {
+            Ok(Ok(credit)) => Ok(Some(Sending { ticket, credit, owed: 0 })),
+            Ok(Err(Ended::Withdrawn(refusal))) => self.answer(request.id, refusal.into()).await.map(|()| None),
+            Ok(Err(ended)) => Err(ended),
+            Err(_) => {
+                drop(ticket);
+                self.answer(request.id, busy()).await.map(|()| None)
+            }
+        }
+    }
+
+    /// Sends bytes when their turn has come.
+    async fn send(&mut self, sending: &mut Sending, bytes: &[u8]) -> Result<(), Ended> {
+        sending.owed += bytes.len() as u64;
+        while sending.credit < sending.owed {
+            sending.credit += self.turn(&mut sending.ticket).await?;
+        }
+        self.write(bytes).await?;
+        sending.ticket.sent(sending.owed);
+        sending.credit -= sending.owed;
+        sending.owed = 0;
+        Ok(())
+    }
+
+    async fn done(&mut self) -> Result<(), Ended> {
         self.flush().await?;
         self.gate.metrics().served.inc();
         Ok(())
@@ -224,7 +291,7 @@ impl Server {
             LaneStatus::NotFound => _ = metrics.not_found.inc(),
             LaneStatus::Refused(reason) => metrics.count_refusal(*reason),
             LaneStatus::Busy { .. } => _ = metrics.busy.inc(),
-            LaneStatus::Ok(_) | LaneStatus::Partial(..) => {}
+            LaneStatus::Ok(_) | LaneStatus::Partial(..) | LaneStatus::Part { .. } => {}
         }
         let frame = LaneAnswer { id, status }.to_frame().map_err(|e| Ended::Store(io::Error::other(e)))?;
         self.write(&frame).await?;
@@ -244,4 +311,36 @@ impl Server {
 async fn read_done(reading: JoinHandle<io::Result<Option<Bytes>>>) -> Result<Bytes, Ended> {
     let group = reading.await.map_err(io::Error::other).flatten().map_err(Ended::Store)?;
     group.ok_or_else(|| Ended::Store(io::Error::new(io::ErrorKind::NotFound, "a group was evicted meanwhile")))
+}
+
+fn busy() -> LaneStatus {
+    Refusal::Busy { retry_after: RETRY_LATE }.into()
+}
+
+/// The groups of a request that are held, or the answer that says why nothing is served.
+fn order(asked: GroupRange, want_hashes: bool, description: Description) -> Result<Order, LaneStatus> {
+    let Description { hashes, have } = description;
+    let asked = GroupRange::new(asked.start, asked.end.min(hashes.groups()));
+    if asked.is_empty() {
+        return Err(LaneStatus::Refused(LaneRefusal::Malformed));
+    }
+    let cut = |held: GroupRange| GroupRange::new(held.start.max(asked.start), held.end.min(asked.end));
+    let held = have.held().into_iter().map(cut).filter(|range| !range.is_empty());
+    let ranges: Vec<_> = held.take(MAX_ANSWER_RANGES).collect();
+    if ranges.is_empty() {
+        return Err(LaneStatus::NotFound);
+    }
+    let partial = ranges != [asked];
+    Ok(Order { want_hashes, hashes, ranges, partial })
+}
+
+/// Whether all bytes asked for are held.
+fn held(ranges: &[ByteRange], description: &Description) -> Result<(), LaneStatus> {
+    let Description { hashes, have } = description;
+    if ranges.last().is_none_or(|last| u64::from(last.end) > hashes.len_bytes()) {
+        return Err(LaneStatus::Refused(LaneRefusal::Malformed));
+    }
+    let group = GROUP_BYTES as u32;
+    let mut groups = ranges.iter().flat_map(|range| range.start / group..range.end.div_ceil(group));
+    if groups.all(|index| have.contains(GroupIndex(index))) { Ok(()) } else { Err(LaneStatus::NotFound) }
 }

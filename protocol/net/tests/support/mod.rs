@@ -1,6 +1,8 @@
 //! Two or more networks in one process, over loopback.
 #![allow(dead_code)] // Each test program uses its own part.
 
+pub mod shelf;
+
 use aftercast_net::{Multiaddr, Net, NetConfig, NetEvent};
 use aftercast_protocol::ids::DeviceId;
 use aftercast_protocol::sign::SecretKey;
