@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use aftercast_net::exchange::LanePool;
 use aftercast_net::{Net, NetConfig};
 use aftercast_store::{Store, StoreConfig};
 use anyhow::Context as _;
@@ -20,8 +21,9 @@ use crate::identity;
 use crate::library::{Library, blocking};
 use crate::metrics::Metrics;
 use crate::peers::Peers;
-use crate::playback::Playback;
+use crate::playback::{LANES_PER_SOURCE, NodeReach, Playback};
 use crate::recorder::Recorder;
+use crate::repair::{RepairCounters, Repairer};
 use crate::seed::SeedClient;
 use crate::seed::session::{self, SessionContext};
 use crate::serve::Uplink;
@@ -79,11 +81,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let peers = Peers::new(net.clone(), Arc::clone(&seed), Arc::clone(&library));
     let uplink = Uplink::start(config.uplink.clone(), &library, seed.device());
     let recorder = Recorder::new(Arc::clone(&library), config.inputs.clone(), seed.device());
-    let playback = Playback::of_node(net.clone(), Arc::clone(&library), Arc::clone(&seed), Arc::clone(&peers));
+    let reach = NodeReach::new(net.clone(), Arc::clone(&seed), Arc::clone(&peers));
+    let lanes = LanePool::new(net.clone(), usize::from(LANES_PER_SOURCE));
+    let playback = Playback::of_node(Arc::clone(&library), Arc::clone(&seed), Arc::clone(&reach), lanes.clone());
+    let repair = RepairCounters::default();
+    let repairer = Repairer::new(Arc::clone(&library), reach, lanes, repair.clone());
     let malformed = Counter::default();
     let metrics = Metrics::new(malformed.clone(), |registry| {
         net.metrics().register(registry);
         uplink.gate().metrics().register(registry);
+        repair.register(registry);
     });
     let node = Arc::new(Node {
         net: net.clone(),
@@ -92,6 +99,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         peers: Arc::clone(&peers),
         uplink: Arc::clone(&uplink),
         recorder: Arc::clone(&recorder),
+        repair,
         playback_status: Box::new(playback_status(&playback)),
         metrics,
     });
@@ -116,6 +124,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         uplink: Arc::clone(&uplink),
         recorder: Arc::clone(&recorder),
     }));
+    tasks.spawn(repairer.run());
     tasks.spawn(swarm::announce(Arc::clone(&library), peers));
     tasks.spawn(swarm::provide(Arc::clone(&library), net.clone()));
     let (metered, watched) = (Arc::clone(&uplink), Arc::clone(&library));

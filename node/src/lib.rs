@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod peers;
 pub mod playback;
 pub mod recorder;
+pub mod repair;
 pub mod seed;
 pub mod serve;
 pub mod spans;

@@ -222,6 +222,10 @@ pub const MAX_SOURCES: usize = 512;
 /// Lanes to one source (one request each at a time; the scheduler keeps one more per lane waiting).
 pub const MAX_LANES: u8 = 4;
 
+/// Damaged chunks that wait for repair, some 300 bytes each: a bad night of four-second chunks. Over it the oldest
+/// broadcast is left to whoever plays it.
+pub const MAX_REPAIRS: usize = 8 * 1024;
+
 /// Recordings of one subscriber: three years of one a day.
 pub const MAX_RECORDINGS_PER_SUBSCRIBER: usize = 1024;
 /// Players that wait for one head at once; more are told to come again.

@@ -38,6 +38,7 @@ use crate::library::{Library, LibraryError, ShareSetting, blocking};
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::recorder::Recorder;
+use crate::repair::RepairCounters;
 use crate::seed::{SeedClient, SeedError};
 use crate::serve::Uplink;
 
@@ -58,6 +59,8 @@ pub struct Node {
     pub uplink: Arc<Uplink>,
     /// The inputs.
     pub recorder: Arc<Recorder>,
+    /// What repair did.
+    pub repair: RepairCounters,
     /// What players got, for the status.
     pub playback_status: Box<dyn Fn() -> Value + Send + Sync>,
     /// The counters.

@@ -40,8 +40,21 @@ pub struct Status {
     pub refused: BTreeMap<String, u64>,
     /// Devices that were refused a connection because they lied.
     pub banned: u64,
+    /// What repair of damaged chunks did since the start.
+    pub repair: RepairStatus,
     /// What players got, per recording.
     pub playback: serde_json::Value,
+}
+
+/// Repair in numbers.
+#[derive(Debug, Serialize)]
+pub struct RepairStatus {
+    /// Damaged chunks made whole.
+    pub chunks: u64,
+    /// Bytes that this took from others.
+    pub fetched_bytes: u64,
+    /// Attempts that ended without the chunk.
+    pub failed: u64,
 }
 
 /// The connection to the seed.
@@ -208,6 +221,11 @@ impl Node {
             recordings: self.library.recordings().iter().map(|one| self.recording_status(one)).collect(),
             refused,
             banned: self.net.metrics().refused_banned.get(),
+            repair: RepairStatus {
+                chunks: self.repair.chunks.get(),
+                fetched_bytes: self.repair.fetched_bytes.get(),
+                failed: self.repair.failed.get(),
+            },
             playback: (self.playback_status)(),
         }
     }

@@ -335,6 +335,7 @@ fn split(new: NewChunk) -> (LocalEntry, Option<Hashed>) {
         acked: false,
         objected: false,
         aux: None,
+        repaired: false,
     };
     (entry, stored)
 }

@@ -133,7 +133,7 @@ fn messages(channel: &ChannelId, added: &BTreeSet<Slot>, removed: &BTreeSet<Slot
 }
 
 impl State {
-    fn hold_as_noted(&mut self, cid: ChunkCid, note: ChunkNote) {
+    pub(super) fn hold_as_noted(&mut self, cid: ChunkCid, note: ChunkNote) {
         match note.kind {
             NoteKind::Salvaged | NoteKind::Rendition => {}
             NoteKind::Recorded | NoteKind::Fetched => {

@@ -7,6 +7,7 @@
 //! Not here: when to record (the recorder), what to tell whom (the seed session, the swarm).
 
 mod aux_objects;
+mod damaged;
 mod entries;
 mod facts;
 mod holdings;
@@ -27,6 +28,7 @@ use aftercast_store::{Durability, Pair, PutError, ReadError, Store, Table};
 use minicbor::{Decode, Encode};
 use tokio::sync::watch;
 
+pub use damaged::Damaged;
 pub use entries::{NewChunk, REPORT_ANYWAY_MILLIS, Recorded};
 pub use facts::FactsWanted;
 pub use holdings::{HaveChange, Holding};

@@ -50,6 +50,8 @@ pub struct RecordingCounts {
     pub clean: u64,
     /// Not received whole, by reason.
     pub withheld: BTreeMap<String, u64>,
+    /// Of those: made whole with the help of others.
+    pub repaired: u64,
     /// Of the clean ones: a fact says that they are right.
     pub confirmed: u64,
     /// Of the clean ones: a fact says that another is right.
@@ -75,6 +77,7 @@ impl RecordingCounts {
             }
             LocalContent::Withheld { reason, .. } => *self.withheld.entry(reason.to_string()).or_default() += 1,
         }
+        self.repaired += u64::from(entry.repaired);
         if let Some(aux) = entry.aux {
             self.aux_units += aux.units;
             self.aux_bytes += aux.bytes;
@@ -341,6 +344,7 @@ mod tests {
             acked: false,
             objected: false,
             aux: None,
+            repaired: false,
         }
     }
 

@@ -89,6 +89,10 @@ pub struct LocalEntry {
     /// What came beside its core, where it was received whole.
     #[n(12)]
     pub aux: Option<AuxKept>,
+    /// It was received with damage, and is whole since: others helped out.
+    #[n(13)]
+    #[cbor(default)]
+    pub repaired: bool,
 }
 
 /// An aux object that was stored beside its chunk. It goes with the chunk; the length for players stays.

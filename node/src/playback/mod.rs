@@ -40,9 +40,12 @@ use aftercast_store::Store;
 use tokio::time::{Duration, Instant, sleep};
 
 use counters::{PlayCounters, PlayReport};
+pub(crate) use fetch::readable_addrs;
 use fetch::{Fetcher, lock};
-use ports::{Lanes, Listed, Reach, Shelf};
+pub use ports::Reach;
+use ports::{Lanes, Listed, Shelf};
 use session::Session;
+pub use wiring::{LANES_PER_SOURCE, NodeReach};
 
 /// Recordings watched at once. A home has a few screens; over it the session idle for longest ends.
 const MAX_SESSIONS: usize = 32;

@@ -26,18 +26,16 @@ use crate::peers::Peers;
 use crate::seed::SeedClient;
 
 /// Lanes to one source: two fill a line (`limits::MAX_LANES_PER_PEER`).
-const LANES: u8 = 2;
+pub const LANES_PER_SOURCE: u8 = 2;
 /// Round trip assumed until it was measured.
 const RTT: Micros = Micros::from_millis(50);
 
 impl Playback {
     /// Starts playback of what this node knows and reaches.
     #[must_use]
-    pub fn of_node(net: Net, library: Arc<Library>, seed: Arc<SeedClient>, peers: Arc<Peers>) -> Self {
+    pub fn of_node(library: Arc<Library>, seed: Arc<SeedClient>, reach: Arc<dyn Reach>, lanes: LanePool) -> Self {
         let store = library.store().clone();
-        let shelf = Arc::new(NodeShelf { library, seed: Arc::clone(&seed) });
-        let lanes = Arc::new(LanePool::new(net.clone(), usize::from(LANES)));
-        Self::start(store, shelf, Arc::new(NodeReach { net, seed, peers }), lanes)
+        Self::start(store, Arc::new(NodeShelf { library, seed }), reach, Arc::new(lanes))
     }
 }
 
@@ -127,13 +125,20 @@ fn local_chunk(entry: &LocalEntry, dress: Option<Dress>) -> LocalChunk {
     }
 }
 
-struct NodeReach {
+/// How this node reaches others.
+pub struct NodeReach {
     net: Net,
     seed: Arc<SeedClient>,
     peers: Arc<Peers>,
 }
 
 impl NodeReach {
+    /// By these parts of the node.
+    #[must_use]
+    pub fn new(net: Net, seed: Arc<SeedClient>, peers: Arc<Peers>) -> Arc<dyn Reach> {
+        Arc::new(Self { net, seed, peers })
+    }
+
     async fn open(&self, recording: RecordingId, at: Option<Slot>, first_held: bool) -> Option<Opening> {
         let seed = self.seed.device()?;
         let session = self.seed.play(recording, at, first_held).await;
@@ -181,7 +186,7 @@ impl Reach for NodeReach {
         // Lanes need a direct connection.
         let info = self.net.peer_info(device).filter(|info| !info.relayed)?;
         let rtt = info.rtt.map_or(RTT, |rtt| Micros(u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)));
-        Some(SourceInfo { lan: info.lan, rtt, lanes: LANES })
+        Some(SourceInfo { lan: info.lan, rtt, lanes: LANES_PER_SOURCE })
     }
 
     fn ban(&self, device: DeviceId, lie: Lie) {

@@ -20,6 +20,9 @@ pub enum Lie {
     /// A group that does not match its hash.
     #[n(1)]
     Group,
+    /// Bytes that are not the units which its own unit index says they are.
+    #[n(2)]
+    Unit,
 }
 
 impl fmt::Display for Lie {
@@ -27,6 +30,7 @@ impl fmt::Display for Lie {
         f.write_str(match self {
             Self::Hashes => "false list of group hashes",
             Self::Group => "false group",
+            Self::Unit => "false units",
         })
     }
 }

@@ -30,12 +30,14 @@
 //! Not here: connections, lanes, verification, and who may hold what.
 
 mod plan;
+mod repairs;
 mod selector;
 mod source;
 #[cfg(test)]
 mod tests;
 mod want;
 
+pub use repairs::{RepairAction, RepairFailure, Repairs};
 pub use selector::Selector;
 
 use minicbor::{Decode, Encode};

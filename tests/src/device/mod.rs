@@ -2,31 +2,32 @@
 //! tells it, honest or not. What the product must withstand is shown with it, so that the product itself needs no
 //! switch for misbehaving.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod shelves;
+
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use aftercast_net::exchange::{ChunkProvider, Description, FetchError, LanePool, ServeGate, Wanted, serve_lane};
+use aftercast_net::exchange::{ChunkProvider, FetchError, LanePool, ServeGate, Wanted, serve_lane};
 use aftercast_net::{Multiaddr, Net, NetConfig, NetEvent, Verdict};
 use aftercast_protocol::ccf::{Chunk, ChunkPlan, ChunkState, Chunker, ChunkerEvent, ProgramSelect};
 use aftercast_protocol::duty::Capability;
 use aftercast_protocol::grant::{Certificate, JoinCode, RawGrant};
-use aftercast_protocol::ids::{ChannelId, ChunkCid, DeviceId, GroupIndex, RecordingId};
+use aftercast_protocol::ids::{ChannelId, ChunkCid, DeviceId, RecordingId};
 use aftercast_protocol::serve::{Class, ServeConfig, Usage};
 use aftercast_protocol::sign::{Raw, SecretKey};
 use aftercast_protocol::time::{Micros, UnixMillis};
 use aftercast_protocol::truth::{Reception, Report, Standing};
-use aftercast_protocol::verify::{GroupHashes, GroupRange, GroupSet, groups_of_len};
+use aftercast_protocol::verify::{GroupRange, groups_of_len};
 use aftercast_protocol::wire::ctl::{CTL_VERSION, CtlMsg, Have, Hello, ReqId, Role};
-use aftercast_protocol::wire::lane::LaneRefusal;
 use anyhow::{Context, anyhow, bail};
-use bytes::Bytes;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use crate::impair::packet::PACKET;
 use crate::processes::{NodeProcess, PATIENCE, SeedProcess};
+pub use shelves::{FalseUnits, FlippedShelf};
 
 /// Where everybody can be dialled.
 const LOOPBACK: &str = "/ip4/127.0.0.1/tcp/0";
@@ -381,43 +382,4 @@ pub fn cut(bytes: &[u8], plan: &Path) -> anyhow::Result<Vec<(usize, Chunk)>> {
     chunker.finish();
     drain(&mut chunker, at);
     Ok(chunks)
-}
-
-/// Offers chunks to everybody, with one bit of every group turned. Its lists of hashes are the true ones.
-#[derive(Debug, Default)]
-pub struct FlippedShelf {
-    chunks: BTreeMap<ChunkCid, Vec<u8>>,
-}
-
-impl FlippedShelf {
-    /// Of these chunks.
-    #[must_use]
-    pub fn new(chunks: &[(usize, Chunk)]) -> Self {
-        let clean = chunks.iter().filter_map(|(_, chunk)| match &chunk.state {
-            ChunkState::Clean(clean) => Some((clean.cid, clean.bytes.clone())),
-            ChunkState::Withheld(_) => None,
-        });
-        Self { chunks: clean.collect() }
-    }
-}
-
-impl ChunkProvider for FlippedShelf {
-    fn authorise(&self, _: DeviceId, _: &ChunkCid, _: Class) -> Result<(), LaneRefusal> {
-        Ok(())
-    }
-
-    fn describe(&self, cid: &ChunkCid) -> Option<Description> {
-        let hashes = GroupHashes::of(self.chunks.get(cid)?);
-        let have = GroupSet::full(hashes.groups()).ok()?;
-        Some(Description { hashes, have })
-    }
-
-    fn read_group(&self, cid: &ChunkCid, index: GroupIndex) -> std::io::Result<Option<Bytes>> {
-        let Some(bytes) = self.chunks.get(cid) else { return Ok(None) };
-        let hashes = GroupHashes::of(bytes);
-        let from = index.0 as usize * aftercast_protocol::limits::GROUP_BYTES;
-        let mut group = bytes[from..from + hashes.group_len(index)].to_vec();
-        group[0] ^= 1;
-        Ok(Some(group.into()))
-    }
 }

@@ -130,8 +130,23 @@ pub struct NodeStatus {
     pub recordings: Vec<NodeRecording>,
     /// Requests of others that were refused, by reason.
     pub refused: BTreeMap<String, u64>,
+    /// Devices that were refused because they lied.
+    pub banned: u64,
+    /// What repair did since the start.
+    pub repair: NodeRepair,
     /// What players got.
     pub playback: Vec<PlayReport>,
+}
+
+/// Repair in numbers.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct NodeRepair {
+    /// Damaged chunks made whole.
+    pub chunks: u64,
+    /// Bytes that this took from others.
+    pub fetched_bytes: u64,
+    /// Attempts that ended without the chunk.
+    pub failed: u64,
 }
 
 /// A node's connection to its seed.
@@ -196,6 +211,8 @@ pub struct NodeRecording {
     pub clean: u64,
     /// Chunks withheld, by reason.
     pub withheld: BTreeMap<String, u64>,
+    /// Of those: made whole with the help of others.
+    pub repaired: u64,
     /// Of the clean ones: confirmed.
     pub confirmed: u64,
     /// Of the clean ones: another is confirmed.

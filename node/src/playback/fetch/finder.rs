@@ -117,7 +117,7 @@ impl Finder {
         drop(turn);
         let holds = |source: &&RankedSource| source.spans.iter().any(|span| span.contains(spec.chunk.slot));
         let sources = sources.iter().take(MAX_CTL_LIST).filter(holds);
-        sources.map(|source| (source.peer.device, addrs(&source.peer.addrs))).collect()
+        sources.map(|source| (source.peer.device, readable_addrs(&source.peer.addrs))).collect()
     }
 
     /// What the hash table says.
@@ -149,6 +149,6 @@ impl Finder {
 }
 
 /// Addresses that can be read; the others are of no use.
-fn addrs(texts: &[String]) -> Vec<Multiaddr> {
+pub(crate) fn readable_addrs(texts: &[String]) -> Vec<Multiaddr> {
     texts.iter().take(MAX_ADDRS_PER_PEER).filter_map(|text| text.parse().ok()).collect()
 }

@@ -37,6 +37,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(crate) use feed::Want;
+pub(crate) use finder::readable_addrs;
 
 use super::counters::PlayCounters;
 use super::ports::{Fetched, Lanes, Reach, Shelf};
