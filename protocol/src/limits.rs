@@ -130,6 +130,9 @@ pub const MAX_PENDING_DIALS: u32 = 128;
 pub const DIAL_TIMEOUT: Micros = Micros::from_secs(20);
 /// Streams of one connection: lanes both ways, and what gossip, Kademlia and identify open for a moment.
 pub const MAX_STREAMS_PER_CONNECTION: usize = 256;
+/// What a peer may send on one connection's streams before we read it: the 256 KiB that Yamux gives each stream at
+/// first, and 32 MiB for those whose window grows (1 Gb/s over 100 ms is 12 MiB, and windows grow to twice that).
+pub const MAX_RECEIVE_WINDOW_BYTES: usize = MAX_STREAMS_PER_CONNECTION * 256 * 1024 + 32 * 1024 * 1024;
 /// Longest wait for a stream to be negotiated: a round trip, under load.
 pub const STREAM_OPEN_TIMEOUT: Micros = Micros::from_secs(10);
 /// Devices remembered as banned; the oldest is forgotten first. A new key is free, so a longer list buys little.

@@ -33,6 +33,7 @@ mod resolve;
 mod table;
 #[cfg(test)]
 mod tests;
+pub mod transport;
 
 pub use config::NetConfig;
 pub use errors::{DialError, LaneError, PublishError, SendError, StartError};

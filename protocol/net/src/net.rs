@@ -7,12 +7,12 @@ use std::time::Duration;
 use aftercast_protocol::ids::{ChannelId, DeviceId};
 use aftercast_protocol::limits::{
     DIAL_TIMEOUT, FIND_TIMEOUT, MAX_BANNED_DEVICES, MAX_CONCURRENT_FINDS, MAX_FOUND_PROVIDERS, MAX_GOSSIP_BYTES,
-    MAX_NET_COMMANDS, MAX_NET_EVENTS, MAX_STREAMS_PER_CONNECTION, STREAM_OPEN_TIMEOUT,
+    MAX_NET_COMMANDS, MAX_NET_EVENTS, STREAM_OPEN_TIMEOUT,
 };
 use futures::StreamExt as _;
 use libp2p::core::transport::ListenerId;
 use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, Swarm, SwarmBuilder, noise, tcp, yamux};
+use libp2p::{Multiaddr, Swarm, SwarmBuilder};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -28,6 +28,7 @@ use crate::lane::Lane;
 use crate::metrics::NetMetrics;
 use crate::peer::keypair_of;
 use crate::resolve::resolve;
+use crate::transport;
 
 /// Longest wait for the listen addresses.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -345,19 +346,11 @@ impl Net {
 fn build(config: &NetConfig, shared: &Shared) -> Result<Swarm<Behaviour>, StartError> {
     let keypair = keypair_of(&config.key);
     let behaviour = Behaviour::new(config, &keypair, Arc::clone(&shared.bans), Arc::clone(&shared.metrics))?;
-    let muxer = || {
-        let mut muxer = yamux::Config::default();
-        muxer.set_max_num_streams(MAX_STREAMS_PER_CONNECTION);
-        muxer
-    };
+    let carriage = transport::both(&keypair)?;
     let swarm = SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, muxer)
-        .map_err(|e| StartError::Setup(format!("TCP: {e}")))?
-        .with_quic_config(|mut quic| {
-            quic.max_concurrent_stream_limit = MAX_STREAMS_PER_CONNECTION as u32;
-            quic
-        })
+        .with_other_transport(|_| carriage)
+        .map_err(|e| StartError::Setup(e.to_string()))?
         .with_behaviour(|_| behaviour)
         .map_err(|e| StartError::Setup(e.to_string()))?
         .build();

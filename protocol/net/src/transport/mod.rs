@@ -1,0 +1,70 @@
+//! How bytes get from one device to another: TCP and QUIC, secured and split into streams.
+//!
+//! ```text
+//!   TCP    socket - read buffer - TLS 1.3 (or Noise) - Yamux, frames of a group - streams
+//!   QUIC   socket - libp2p's QUIC ------------------------------------------------ streams
+//! ```
+//!
+//! What it is for: bulk at the speed of the processors at both ends. TLS is offered first, with the cipher that both
+//! do fast ([`tls`]); a peer that only knows Noise is served all the same. On the wire everything is what the libp2p
+//! specifications say, so any libp2p program can be at the other end. What it is not for: which transport a device
+//! is dialled on (the driver), and what the streams carry.
+
+mod cipher;
+mod gather;
+mod mux;
+mod secure;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod verifier;
+
+use std::time::Duration;
+
+use aftercast_protocol::limits::MAX_STREAMS_PER_CONNECTION;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::timeout::TransportTimeout;
+use libp2p::core::transport::{Boxed, OrTransport};
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::{PeerId, Transport as _, quic, tcp};
+
+pub use self::cipher::Cipher;
+pub use self::mux::{Mux, Muxer};
+pub use self::secure::{Secure, SecureError, Secured};
+pub use self::tls::{Tls, TlsError};
+use crate::errors::StartError;
+
+/// Longest wait for a connection, from the first packet to the last handshake.
+const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A transport whose connections are secured and split.
+pub type Carriage = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// Both transports, for a swarm.
+///
+/// # Errors
+/// When no certificate can be made for the key.
+pub fn both(keypair: &Keypair) -> Result<Carriage, StartError> {
+    let both = OrTransport::new(tcp(Secure::new(keypair)?), quic(keypair)).map(|out, _| out.into_inner());
+    Ok(TransportTimeout::new(both, SETUP_TIMEOUT).boxed())
+}
+
+/// TCP alone.
+#[must_use]
+pub fn tcp(secure: Secure) -> Carriage {
+    tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .upgrade(Version::V1Lazy)
+        .authenticate(secure)
+        .multiplex(Mux)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .boxed()
+}
+
+/// QUIC alone.
+#[must_use]
+pub fn quic(keypair: &Keypair) -> Carriage {
+    let mut config = quic::Config::new(keypair);
+    config.max_concurrent_stream_limit = MAX_STREAMS_PER_CONNECTION as u32;
+    quic::tokio::Transport::new(config).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed()
+}
