@@ -19,7 +19,7 @@ use crate::config::UplinkConfig;
 use crate::library::{Library, ShareSetting, blocking};
 use crate::peers::Peers;
 
-/// Serves what this device holds: to the seed everything received whole, to peers what their grants name.
+/// Serves what this device holds: to the seed everything received, to peers whole chunks that their grants name.
 pub struct Shelf {
     library: Arc<Library>,
     peers: Arc<Peers>,
@@ -50,10 +50,13 @@ impl ChunkProvider for Shelf {
         self.peers.is_home(device)
     }
 
-    fn describe(&self, cid: &ChunkCid) -> Option<Description> {
-        // Salvaged pieces, renditions and partial chunks have no holding: they are given to nobody.
-        self.library.holding(*cid)?;
+    fn describe(&self, device: DeviceId, cid: &ChunkCid) -> Option<Description> {
         let store = self.library.store();
+        // Salvaged pieces, renditions and partial chunks have no holding: no peer hears of them. The seed may ask for
+        // pieces, which it heard of in a report.
+        if self.library.holding(*cid).is_none() && !(self.peers.seed() == Some(device) && store.is_complete(*cid)) {
+            return None;
+        }
         let hashes = store.hashes(*cid).ok().flatten()?;
         Some(Description { hashes, have: store.have(*cid)? })
     }

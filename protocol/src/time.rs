@@ -37,10 +37,28 @@ newtype!(
     /// A point of media time, in 90 kHz ticks, unwrapped within its timeline.
     MediaTime, i64
 );
-newtype!(
-    /// A received time stamp: 33 bits of 90 kHz ticks, wrapping.
-    Pts33, u64
-);
+/// A received time stamp: 33 bits of 90 kHz ticks, wrapping.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Serialize, Deserialize)]
+#[cbor(transparent)]
+#[serde(transparent)]
+pub struct Pts33(#[n(0)] pub u64);
+
+impl fmt::Display for Pts33 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// From elsewhere, only what 33 bits can hold: arithmetic of media time relies on it.
+impl<'b, C> Decode<'b, C> for Pts33 {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        match d.u64()? {
+            ticks if ticks < PTS_WRAP => Ok(Self(ticks)),
+            _ => Err(minicbor::decode::Error::message("a time stamp of more than 33 bits")),
+        }
+    }
+}
+
 newtype!(
     /// Wall time: milliseconds since 1970-01-01 UTC.
     UnixMillis, u64
@@ -152,6 +170,13 @@ impl Pts33 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_stamp_from_elsewhere_has_33_bits() {
+        let last = Pts33(PTS_WRAP - 1);
+        assert_eq!(minicbor::decode::<Pts33>(&minicbor::to_vec(last).unwrap()).unwrap(), last);
+        assert!(minicbor::decode::<Pts33>(&minicbor::to_vec(PTS_WRAP).unwrap()).is_err());
+    }
 
     #[test]
     fn unwrapping_crosses_the_wrap_both_ways() {

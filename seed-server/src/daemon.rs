@@ -18,7 +18,7 @@ use crate::head::{self, Recipe};
 use crate::ledger::Ledger;
 use crate::metrics::SeedMetrics;
 use crate::serve::Lanes;
-use crate::{api, heads, identity, pull};
+use crate::{api, heads, identity, mend, pull};
 
 /// Inputs that wait for the desk. Full, it slows senders down, which is what they should feel.
 const DESK_QUEUE: usize = 1024;
@@ -26,6 +26,9 @@ const DESK_QUEUE: usize = 1024;
 const PULL_QUEUE: usize = 1024;
 /// Transcodings ordered and not begun. A programme start for every channel of a shard fits.
 const HEAD_QUEUE: usize = 256;
+
+/// Chunks to be mended; over it they are looked at again with the next report.
+const MEND_QUEUE: usize = 256;
 
 /// Runs until the process is told to stop.
 ///
@@ -60,6 +63,7 @@ async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let (desk_tx, desk_rx) = mpsc::channel(DESK_QUEUE);
     let (pull_tx, pull_rx) = mpsc::channel(PULL_QUEUE);
     let (head_tx, mut head_rx) = mpsc::channel(HEAD_QUEUE);
+    let (mend_tx, mend_rx) = mpsc::channel(MEND_QUEUE);
     let (status_tx, status_rx) = watch::channel(Arc::new(Status::default()));
 
     let mut registry = Registry::default();
@@ -80,6 +84,7 @@ async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         metrics: metrics.clone(),
         pulls: pull_tx,
         heads: head_tx,
+        mends: mend_tx,
         status: status_tx,
     };
     let recipe = recipe(&loaded);
@@ -101,6 +106,7 @@ async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         })
         .context("cannot start a thread")?;
     tokio::spawn(pull::work(net.clone(), store.clone(), pull_rx, desk_tx.clone()));
+    tokio::spawn(mend::work(net.clone(), store.clone(), metrics.clone(), mend_rx, desk_tx.clone()));
     let lanes = Lanes::new(store.clone(), access, clock, metrics);
     tokio::spawn(pump(net.clone(), events, desk_tx.clone(), lanes, key.device()));
     tokio::spawn(async move {

@@ -22,6 +22,7 @@ pub mod head;
 pub mod heads;
 pub mod identity;
 pub mod ledger;
+pub mod mend;
 pub mod metrics;
 pub mod pull;
 pub mod serve;

@@ -59,7 +59,7 @@ impl ChunkProvider for Shelf {
         })
     }
 
-    fn describe(&self, cid: &ChunkCid) -> Option<Description> {
+    fn describe(&self, _: DeviceId, cid: &ChunkCid) -> Option<Description> {
         let hashes = self.store.hashes(*cid).ok().flatten()?;
         let have = self.store.have(*cid)?;
         Some(Description { hashes, have })

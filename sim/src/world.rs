@@ -295,7 +295,7 @@ impl<'a> World<'a> {
         let bytes = self.chunks[index as usize].bytes;
         let reception = match state.has[index as usize] {
             Held::Nothing => return,
-            Held::Damaged => Reception::Withheld { reason: WithheldReason::Damaged },
+            Held::Damaged => Reception::Withheld { reason: WithheldReason::Damaged, piece: None },
             Held::Whole => Reception::Clean { cid: cid(index, hostile), bytes },
         };
         if !state.on {

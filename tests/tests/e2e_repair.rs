@@ -3,7 +3,7 @@
 use aftercast_tests::device::{Device, FalseUnits, cut};
 use aftercast_tests::impair::impair;
 use aftercast_tests::media::Tap;
-use aftercast_tests::processes::{NodeOptions, NodeStatus, PATIENCE};
+use aftercast_tests::processes::{NodeOptions, NodeStatus, PATIENCE, SeedStatus};
 use aftercast_tests::stage::{CHANNEL, Home, Stage};
 
 fn stage() -> Stage {
@@ -11,10 +11,10 @@ fn stage() -> Stage {
 }
 
 /// A home whose reception loses a burst of packets now and then.
-fn weak(stage: &Stage) -> (Tap, Home) {
+fn weak(stage: &Stage, name: &str, seed: u64) -> (Tap, Home) {
     let recipe = "loss=0.4%/burst=6".parse().expect("a recipe");
-    let tap = Tap::new(impair(&stage.programme.bytes, &[recipe], 11).expect("impaired").bytes.into()).expect("a tap");
-    let home = stage.home(NodeOptions::new("weak").input(CHANNEL, &tap.url())).expect("a home");
+    let tap = Tap::new(impair(&stage.programme.bytes, &[recipe], seed).expect("impaired").bytes.into()).expect("a tap");
+    let home = stage.home(NodeOptions::new(name).input(CHANNEL, &tap.url())).expect("a home");
     assert!(tap.wait_clients(1, PATIENCE), "it listens");
     (tap, home)
 }
@@ -42,7 +42,7 @@ fn plays_from_its_own_store(stage: &Stage, home: &Home) {
 fn a_damaged_recording_is_made_whole_by_peers_before_anybody_watches() {
     let stage = stage();
     let count = stage.programme.count();
-    let (bad, weak) = weak(&stage);
+    let (bad, weak) = weak(&stage, "weak", 11);
     let recorders = stage.recorders(["alice", "bob"]).expect("two homes");
     stage.tap.open();
     bad.open();
@@ -72,7 +72,7 @@ fn false_units_repair_nothing_and_the_seed_helps_in_the_end() {
     liar.enrol(&stage.seed, "liar").expect("enrols as anybody does");
     let right = liar.record(CHANNEL, None).expect("records");
     liar.serve(FalseUnits::new(&cut(&stage.programme.bytes, &stage.programme.plan).expect("cuts")));
-    let (bad, weak) = weak(&stage);
+    let (bad, weak) = weak(&stage, "weak", 11);
     stage.tap.open();
     stage.wait_confirmed(count).expect("it is stored");
     for mut home in recorders {
@@ -88,4 +88,39 @@ fn false_units_repair_nothing_and_the_seed_helps_in_the_end() {
     liar.wait_gone(device).expect("shown the door");
     weak.finish(count).expect("its manifest is whole");
     plays_from_its_own_store(&stage, &weak);
+}
+
+#[test]
+fn homes_with_bad_aerials_make_together_what_none_of_them_has() {
+    let stage = stage();
+    let count = stage.programme.count();
+    let (taps, homes): (Vec<Tap>, Vec<Home>) = (0..5).map(|n| weak(&stage, &format!("weak-{n}"), 20 + n)).unzip();
+    taps.iter().for_each(Tap::open);
+    // Bounded by the next chunk, which the last one lacks; it may be whole somewhere all the same.
+    let made = |status: &SeedStatus| {
+        let (confirmed, assembled) = (status.sum(|one| one.confirmed), status.sum(|one| one.assembled));
+        (confirmed + 1 >= count && assembled > 0).then(|| status.clone())
+    };
+    let seed = stage.seed.wait_for("all but the last chunk are there", PATIENCE, made).expect("made");
+    println!(
+        "{} of {count} chunks assembled, {} voices of damaged homes",
+        seed.sum(|one| one.assembled),
+        seed.sum(|one| one.supports)
+    );
+
+    // Everybody's recording is whole now, but for the last chunk.
+    for home in &homes {
+        let whole = |status: &NodeStatus| {
+            let one = status.recording(&home.id)?;
+            (one.clean + one.repaired + 1 >= count).then_some(())
+        };
+        home.node.wait_for("nearly all chunks are here", PATIENCE, whole).expect("repaired");
+    }
+    // And what was made is the broadcast: a fetch checks every byte against the ids of the clean source.
+    let mut guest = Device::new("guest").expect("a device");
+    guest.enrol(&stage.seed, "weak-0").expect("enrols");
+    let device = stage.seed.device().parse().expect("an id");
+    let ids = stage.programme.ids().expect("CIDs");
+    let right = ids.iter().filter(|(cid, len)| guest.fetch(device, *cid, *len).is_ok()).count();
+    assert!(right as u64 + 1 >= count, "{right} of {count}");
 }

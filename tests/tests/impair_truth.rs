@@ -27,7 +27,7 @@ struct Verdicts {
 fn report(chunk: &Chunk) -> Report {
     let reception = match &chunk.state {
         ChunkState::Clean(clean) => Reception::Clean { cid: clean.cid, bytes: clean.bytes.len() as u64 },
-        ChunkState::Withheld(withheld) => Reception::Withheld { reason: withheld.reason },
+        ChunkState::Withheld(withheld) => Reception::Withheld { reason: withheld.reason, piece: None },
     };
     Report {
         channel: "one".parse::<ChannelId>().expect("a name"),

@@ -12,7 +12,7 @@ use aftercast_protocol::truth::Class;
 use aftercast_protocol::verify::GroupHashes;
 use aftercast_store::{Durability, Protection, PutError};
 
-use super::{ChunkNote, Library, LocalEntry, NoteKind, encode};
+use super::{ChunkNote, Library, LibraryError, LocalEntry, NoteKind, encode};
 
 /// Times of one broadcast, by the clocks of different devices. PTS repeat every 26.5 hours.
 const SAME_BROADCAST_MILLIS: u64 = 3_600_000;
@@ -110,6 +110,13 @@ impl Library {
         drop(state);
         self.touch();
         Ok(())
+    }
+
+    /// What was withheld is whole all the same: its clean units are the chunk that others have. What was lost beside them
+    /// was of another chunk, or of none.
+    pub(super) fn proven(&self, channel: &ChannelId, seq: u64, slot: Slot) -> Result<(), LibraryError> {
+        let one = BTreeSet::from([(channel.clone(), seq)]);
+        self.change_entries(one, |entry| (entry.slot, entry.repaired) = (Some(slot), true))
     }
 
     /// The own entry of a chunk's place, marked as repaired.

@@ -65,6 +65,9 @@ impl Library {
         let confirmed = fact.as_ref().filter(|fact| entry.cid() == Some(fact.cid));
         entry.slot = confirmed.map(|fact| fact.slot);
         entry.confirmed = confirmed.is_some();
+        if let Some(fact) = fact.as_ref().filter(|fact| entry.salvaged() == Some(fact.cid)) {
+            (entry.slot, entry.repaired) = (Some(fact.slot), true);
+        }
         let done =
             match (self.write(channel, seq, &entry, stored.as_ref(), aux.as_ref(), fact.as_ref())?, &mut entry.content)
             {
@@ -92,7 +95,9 @@ impl Library {
         fact: Option<&KnownFact>,
     ) -> Result<Recorded, PutError> {
         let stored = entry.cid().map(|cid| (cid, NoteKind::Recorded));
-        let stored = stored.or(entry.salvaged().map(|cid| (cid, NoteKind::Salvaged)));
+        // A salvaged form that is the chunk itself lacks nothing.
+        let piece = if entry.repaired { NoteKind::Fetched } else { NoteKind::Salvaged };
+        let stored = stored.or(entry.salvaged().map(|cid| (cid, piece)));
         let mut made_room = false;
         loop {
             let mut batch = self.store.batch();
@@ -108,13 +113,13 @@ impl Library {
                     slot: entry.slot,
                     class: fact.map_or(Class::default(), |fact| fact.class),
                     utc: entry.utc,
-                    confirmed: entry.confirmed,
+                    confirmed: entry.confirmed || entry.repaired,
                 };
                 attempt = batch.put_chunk(cid, bytes, hashes, &note.encode());
                 if attempt.is_ok() {
                     // A chunk that was fetched before may go at any time, an own one not before the seed has it. Of
                     // what others have whole our pieces may go where room is needed.
-                    let dispensable = kind == NoteKind::Salvaged && fact.is_some();
+                    let dispensable = kind != NoteKind::Recorded && fact.is_some();
                     let protection = if dispensable { Protection::Acknowledged } else { Protection::Unacknowledged };
                     batch.set_protection(cid, protection);
                 }
@@ -158,7 +163,8 @@ impl Library {
 
     fn adopt(&self, channel: &ChannelId, seq: u64, entry: LocalEntry, fact: Option<&KnownFact>) {
         let mut state = self.state();
-        if let (Some(cid), Some(fact), true) = (entry.cid(), fact, entry.confirmed) {
+        let whole = entry.cid().or(entry.salvaged().filter(|_| entry.repaired));
+        if let (Some(cid), Some(fact), true) = (whole, fact, entry.confirmed || entry.repaired) {
             state.hold(cid, fact.holding(channel));
         } else if let Some(cid) = entry.cid() {
             state.hold_unconfirmed(cid, channel, entry.utc);

@@ -152,7 +152,7 @@ impl Library {
 
     fn confirmed(&self, fact: &Fact, cid: ChunkCid, pts: Pts33) -> Result<(), LibraryError> {
         let known = KnownFact { cid, slot: fact.slot, class: fact.class, utc: fact.utc };
-        let (ours, salvaged) = {
+        let (ours, there, salvaged) = {
             let mut state = self.state();
             let channel = state.channels.entry(fact.channel.clone()).or_default();
             channel.facts.remember(pts, known.clone());
@@ -164,7 +164,7 @@ impl Library {
             {
                 state.object(&fact.channel, seq, &known);
             }
-            (ours, salvaged)
+            (ours, there, salvaged)
         };
         if let Some(seq) = ours {
             let one = BTreeSet::from([(fact.channel.clone(), seq)]);
@@ -173,7 +173,9 @@ impl Library {
         if self.store.is_complete(cid) {
             self.hold_confirmed(cid, &known, &fact.channel)?;
         }
-        if let Some(salvaged) = salvaged {
+        if let (Some(seq), true) = (there, salvaged == Some(cid)) {
+            self.proven(&fact.channel, seq, fact.slot)?;
+        } else if let Some(salvaged) = salvaged {
             match self.store.set_protection(salvaged, Protection::Acknowledged, Durability::Buffered) {
                 Ok(()) | Err(PutError::Unknown(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -185,7 +187,8 @@ impl Library {
     fn hold_confirmed(&self, cid: ChunkCid, fact: &KnownFact, channel: &ChannelId) -> Result<(), LibraryError> {
         let kind = self.store.chunk(cid)?.and_then(|info| ChunkNote::decode(&info.note)).map(|note| note.kind);
         let note = ChunkNote {
-            kind: kind.unwrap_or(NoteKind::Fetched),
+            // A salvaged form that is the chunk itself lacks nothing.
+            kind: kind.filter(|kind| *kind != NoteKind::Salvaged).unwrap_or(NoteKind::Fetched),
             channel: channel.clone(),
             slot: Some(fact.slot),
             class: fact.class,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aftercast_protocol::ids::{ChunkCid, DeviceId, RecordingId, Slot};
-use aftercast_protocol::manifest::{Manifest, PageCollector, RawManifestPage};
+use aftercast_protocol::manifest::{Entry, Manifest, PageCollector, RawManifestPage};
 use aftercast_store::{Durability, PutError};
 use minicbor::{Decode, Encode};
 
@@ -69,6 +69,19 @@ impl Library {
             places.keys().filter_map(unplaced).collect()
         };
         self.change_entries(ours, |entry| entry.slot = entry.cid().and_then(|cid| places.get(&cid).copied()))?;
+        let proven: Vec<(u64, Slot)> = {
+            let state = self.state();
+            let Some(known) = state.channels.get(&manifest.channel) else { return Ok(()) };
+            let whole = |entry: &Entry| {
+                let seq = *known.by_pts.get(&entry.pts)?;
+                let own = known.entries.get(&seq).filter(|own| !own.repaired)?;
+                (own.salvaged()? == entry.cid()?).then_some((seq, entry.slot))
+            };
+            manifest.entries.iter().filter_map(whole).collect()
+        };
+        for (seq, slot) in proven {
+            self.proven(&manifest.channel, seq, slot)?;
+        }
         for (cid, slot) in places {
             let unplaced = self.state().holdings.get(&cid).is_some_and(|holding| holding.slot.is_none());
             if !unplaced {

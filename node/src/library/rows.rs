@@ -164,7 +164,7 @@ impl LocalEntry {
     pub fn report(&self, channel: &ChannelId, standing: Standing) -> Report {
         let reception = match self.content {
             LocalContent::Clean { cid, bytes } => Reception::Clean { cid, bytes },
-            LocalContent::Withheld { reason, .. } => Reception::Withheld { reason },
+            LocalContent::Withheld { reason, salvaged, .. } => Reception::Withheld { reason, piece: salvaged },
         };
         Report {
             channel: channel.clone(),

@@ -8,7 +8,7 @@ use aftercast_protocol::select::RepairFailure;
 use aftercast_protocol::serve::Class;
 use aftercast_protocol::time::Micros;
 use aftercast_protocol::verify::GroupHashes;
-use aftercast_protocol::wire::lane::{ByteRange, Part};
+use aftercast_protocol::wire::lane::{ByteRange, Part, stretches};
 use aftercast_store::Store;
 
 use crate::library::Damaged;
@@ -86,7 +86,7 @@ impl Job {
             fetched += part.len() as u64;
             parts.push((ranges, part));
         }
-        let (bytes, hashes) = self.put_together(index, joined(&parts)).await?;
+        let (bytes, hashes) = self.put_together(index, stretches(&parts)).await?;
         Ok(Repaired { bytes, hashes, fetched })
     }
 
@@ -153,39 +153,5 @@ impl Bench {
             }
         }
         Ok(repair)
-    }
-}
-
-/// What came, in whole stretches: a range may have been asked for in several requests.
-fn joined(parts: &[(Vec<ByteRange>, Vec<u8>)]) -> Vec<(u64, Vec<u8>)> {
-    let mut stretches: Vec<(u64, Vec<u8>)> = Vec::new();
-    for (ranges, bytes) in parts {
-        let mut rest = bytes.as_slice();
-        for range in ranges {
-            // The lengths of answers were checked when they came.
-            let (piece, after) = rest.split_at_checked(range.len() as usize).unwrap_or((rest, &[]));
-            rest = after;
-            let start = u64::from(range.start);
-            match stretches.last_mut().filter(|(at, known)| at + known.len() as u64 == start) {
-                Some((_, known)) => known.extend_from_slice(piece),
-                None => stretches.push((start, piece.to_vec())),
-            }
-        }
-    }
-    stretches
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_are_joined_where_a_stretch_took_several() {
-        let range = |start, end| ByteRange { start, end };
-        let parts = [
-            (vec![range(2, 4), range(10, 12)], vec![2, 3, 10, 11]),
-            (vec![range(12, 13), range(20, 21)], vec![12, 20]),
-        ];
-        assert_eq!(joined(&parts), [(2, vec![2, 3]), (10, vec![10, 11, 12]), (20, vec![20])]);
     }
 }

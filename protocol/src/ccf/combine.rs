@@ -168,6 +168,34 @@ impl Agreement {
     }
 }
 
+impl UnitIndex {
+    /// Whether a damaged reception speaks for the chunk of this index: it has three quarters of its units or more, and
+    /// nothing else. Of audio it may have a shorter part of a unit, where loss took the rest of it.
+    #[must_use]
+    pub fn is_supported_by(&self, damaged: &Self) -> bool {
+        let known: BTreeSet<(u8, UnitDigest)> = self.units.iter().map(|unit| (unit.stream, unit.digest)).collect();
+        let mut places: BTreeMap<(u8, Ticks), u32> = BTreeMap::new();
+        for unit in &self.units {
+            let longest = places.entry((unit.stream, unit.pts)).or_default();
+            *longest = (*longest).max(unit.len);
+        }
+        let mut alike = 0;
+        for unit in &damaged.units {
+            if known.contains(&(unit.stream, unit.digest)) {
+                alike += 1;
+                continue;
+            }
+            // The unit of the chunk that begins there or last before it.
+            let whole = places.range((unit.stream, Ticks(i64::MIN))..=(unit.stream, unit.pts)).next_back();
+            let is_part = unit.stream > 0 && whole.is_some_and(|(_, len)| unit.len < *len);
+            if !is_part {
+                return false;
+            }
+        }
+        4 * alike >= 3 * self.units.len() && alike > 0
+    }
+}
+
 /// Where units of different receptions are the same one: a picture by its DTS, audio by its cell of the grid.
 fn place(profile: &Profile, unit: &UnitEntry) -> (u8, i64) {
     let is_video = unit.stream == 0 && profile.video.is_some();

@@ -3,6 +3,7 @@
 //! The rules are numbered in `protocol/CCF.md`, the normative text; comments cite them as "CCF n".
 
 mod assemble;
+mod assembly;
 mod aux_gather;
 mod aux_mux;
 mod aux_object;
@@ -19,6 +20,7 @@ pub(crate) mod roles;
 mod unit_index;
 mod writer;
 
+pub use assembly::Assembly;
 pub use aux_mux::{AuxLayout, AuxMuxError};
 pub use aux_object::{AuxError, AuxKind, AuxObject, AuxStream, AuxUnit, PesForm};
 pub use chunk::{

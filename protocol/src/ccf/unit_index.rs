@@ -6,7 +6,7 @@ use super::reader::{Placed, ReadError, read_placed};
 use super::writer::unit_digest;
 use crate::ids::UnitDigest;
 use crate::limits::{MAX_CHUNK_BYTES, MAX_CHUNK_UNITS};
-use crate::time::{MediaTime, Pts33, Ticks};
+use crate::time::{MediaTime, PTS_WRAP, Pts33, Ticks};
 
 const VERSION: u8 = 1;
 
@@ -52,6 +52,9 @@ pub enum UnitIndexError {
     /// More units than a chunk can have.
     #[error("unit index has {0} units, more than {MAX_CHUNK_UNITS}")]
     TooManyUnits(u64),
+    /// Times farther from the chunk's than any 33 bits can say.
+    #[error("unit {0} has an impossible time")]
+    Time(usize),
     /// Ranges that overlap, go backward or lie outside the largest chunk.
     #[error("unit {0} has an impossible byte range")]
     Range(usize),
@@ -121,6 +124,10 @@ impl UnitIndex {
             if start < end || stop > MAX_CHUNK_BYTES as u64 {
                 return Err(UnitIndexError::Range(at));
             }
+            let near = |time: Ticks| time.0.unsigned_abs() <= PTS_WRAP;
+            if !near(unit.pts) || !near(unit.dts) {
+                return Err(UnitIndexError::Time(at));
+            }
             end = stop;
             units.push(unit);
         }
@@ -149,6 +156,8 @@ mod tests {
     fn refuses_overlaps_trailing_bytes_and_other_versions() {
         let overlap = UnitIndex { units: vec![entry(0, 376), entry(188, 188)] };
         assert_eq!(UnitIndex::decode(&overlap.encode()), Err(UnitIndexError::Range(1)));
+        let far = UnitEntry { dts: Ticks(i64::MIN), ..entry(0, 188) };
+        assert_eq!(UnitIndex::decode(&UnitIndex { units: vec![far] }.encode()), Err(UnitIndexError::Time(0)));
         let mut bytes = UnitIndex::default().encode();
         bytes[1] = 2;
         assert_eq!(UnitIndex::decode(&bytes), Err(UnitIndexError::Version(2)));

@@ -73,6 +73,12 @@ pub struct SlotSpan {
 }
 
 impl SlotSpan {
+    /// All of a timeline, to come as well.
+    #[must_use]
+    pub fn of_timeline(timeline: TimelineId) -> Self {
+        Self { timeline, from: ChunkIndex(0), to: ChunkIndex(u64::MAX) }
+    }
+
     /// Whether a slot lies in it.
     #[must_use]
     pub fn contains(&self, slot: Slot) -> bool {

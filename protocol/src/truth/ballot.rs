@@ -42,6 +42,8 @@ struct Vote {
     subscriber: SubscriberId,
     /// Nothing where the chunk is withheld: no voice for or against.
     claim: Option<Claim>,
+    /// Whether its device has all of the chunk, or only units that are in it.
+    whole: bool,
     utc: UnixMillis,
     /// Order of arrival: of a subscriber's devices the first one speaks.
     arrived: u32,
@@ -126,11 +128,11 @@ impl Ballot {
         utc: UnixMillis,
     ) -> Cast {
         if let Some(vote) = self.votes.get_mut(&device) {
-            return match (vote.claim, claim) {
+            return match (vote.claim.filter(|_| vote.whole), claim) {
                 (before, now) if before == now => Cast::Repeated,
-                // Repaired meanwhile.
+                // Repaired meanwhile. What it has now says more than its pieces did.
                 (None, Some(_)) => {
-                    vote.claim = claim;
+                    (vote.claim, vote.whole) = (claim, true);
                     vote.utc = utc;
                     Cast::New
                 }
@@ -144,8 +146,21 @@ impl Ballot {
             return Cast::Full;
         }
         self.arrivals += 1;
-        self.votes.insert(device, Vote { subscriber: subscriber.clone(), claim, utc, arrived: self.arrivals });
+        let whole = claim.is_some();
+        self.votes.insert(device, Vote { subscriber: subscriber.clone(), claim, whole, utc, arrived: self.arrivals });
         Cast::New
+    }
+
+    /// A device that withheld the chunk turns out to have nothing else than units of this one. False where it did not
+    /// withhold it.
+    pub(super) fn support(&mut self, device: DeviceId, claim: Claim) -> bool {
+        match self.votes.get_mut(&device) {
+            Some(vote) if !vote.whole && vote.claim != Some(claim) => {
+                vote.claim = Some(claim);
+                true
+            }
+            _ => false,
+        }
     }
 
     pub(super) fn tally(&self) -> Tally {
@@ -170,12 +185,14 @@ impl Ballot {
 
     /// Devices that claim it, asked or not: who holds it.
     pub(super) fn supporters(&self, claim: &Claim) -> Vec<DeviceId> {
-        self.votes.iter().filter(|(_, vote)| vote.claim.as_ref() == Some(claim)).map(|(device, _)| *device).collect()
+        let holds = |vote: &Vote| vote.whole && vote.claim.as_ref() == Some(claim);
+        self.votes.iter().filter(|(_, vote)| holds(vote)).map(|(device, _)| *device).collect()
     }
 
     /// First asked device with this claim, and its subscriber.
     pub(super) fn first(&self, claim: &Claim) -> Option<(DeviceId, SubscriberId)> {
-        let mut all: Vec<_> = self.votes.iter().filter(|(_, vote)| vote.claim.as_ref() == Some(claim)).collect();
+        let holds = |vote: &Vote| vote.whole && vote.claim.as_ref() == Some(claim);
+        let mut all: Vec<_> = self.votes.iter().filter(|(_, vote)| holds(vote)).collect();
         all.sort_by_key(|(device, vote)| (!self.asked.contains_key(device), vote.arrived));
         all.first().map(|(device, vote)| (**device, vote.subscriber.clone()))
     }

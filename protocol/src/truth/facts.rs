@@ -26,6 +26,9 @@ pub enum Reception {
         /// Why.
         #[n(0)]
         reason: WithheldReason,
+        /// Its clean units, where there are any: the seed may ask for their index, and for units of them.
+        #[n(1)]
+        piece: Option<ChunkCid>,
     },
 }
 

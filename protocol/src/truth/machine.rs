@@ -139,6 +139,10 @@ pub struct TruthCounters {
     pub withdrawn: u64,
     /// Times that more witnesses were asked.
     pub asked_again: u64,
+    /// Damaged receptions that spoke for a chunk.
+    pub supports: u64,
+    /// Chunks made of several damaged receptions.
+    pub assembled: u64,
 }
 
 #[derive(Debug)]
@@ -158,7 +162,8 @@ struct Active {
 /// Decides what is true on one channel. See the [module](super) for the rules.
 ///
 /// Input: [`handle_recorder`](Self::handle_recorder), [`handle_recorder_gone`](Self::handle_recorder_gone),
-/// [`handle_report`](Self::handle_report), [`handle_reference`](Self::handle_reference),
+/// [`handle_report`](Self::handle_report), [`handle_support`](Self::handle_support),
+/// [`handle_assembled`](Self::handle_assembled), [`handle_reference`](Self::handle_reference),
 /// [`handle_timeout`](Self::handle_timeout), `restore_*`. Output: [`poll_action`](Self::poll_action) until empty,
 /// then [`poll_timeout`](Self::poll_timeout). Getters: [`state`](Self::state), [`holders`](Self::holders),
 /// [`witnesses`](Self::witnesses), [`counters`](Self::counters).
@@ -261,6 +266,37 @@ impl Truth {
         let utc = active.ballot.utc(&claim).unwrap_or(utc);
         self.confirm(now, slot, claim, utc);
         Heard::Taken
+    }
+
+    /// A recorder that withheld a chunk has nothing else than units of this one ([`UnitIndex::is_supported_by`]): a voice
+    /// for it, though no copy.
+    ///
+    /// [`UnitIndex::is_supported_by`]: crate::ccf::UnitIndex::is_supported_by
+    pub fn handle_support(&mut self, now: Mono, device: DeviceId, slot: Slot, claim: Claim) {
+        let taken = self.active.get_mut(&slot).is_some_and(|active| active.ballot.support(device, claim));
+        if taken {
+            self.counters.supports += 1;
+            self.review(now, slot, false);
+        }
+    }
+
+    /// The seed made a chunk that nobody has whole, each unit of it with two subscribers that have it alike. Changes
+    /// nothing where somebody has it whole meanwhile.
+    pub fn handle_assembled(&mut self, now: Mono, slot: Slot, claim: Claim, utc: UnixMillis) -> Heard {
+        if self.settled.contains_key(&slot) {
+            return Heard::Closed;
+        }
+        if !self.open(now, slot, None) {
+            return Heard::Full;
+        }
+        match self.active.get(&slot).map(|active| &active.state) {
+            Some(SlotState::Open | SlotState::Damaged) => {
+                self.counters.assembled += 1;
+                self.confirm(now, slot, claim, utc);
+                Heard::Taken
+            }
+            _ => Heard::Closed,
+        }
     }
 
     /// Time has come to [`poll_timeout`](Self::poll_timeout).

@@ -43,7 +43,7 @@ fn clean(n: u8) -> Report {
 }
 
 fn damaged() -> Report {
-    report(Reception::Withheld { reason: WithheldReason::Damaged })
+    report(Reception::Withheld { reason: WithheldReason::Damaged, piece: None })
 }
 
 fn claim(n: u8) -> Claim {
@@ -144,6 +144,62 @@ fn nobody_whole_is_damaged_until_somebody_is() {
     hear(&mut truth, 1, 1, &clean(1));
     assert_eq!(truth.state(slot(7)), Some(SlotState::Single(claim(1), subscriber(1))), "repaired meanwhile");
     assert_eq!(truth.counters().contradictions, 0);
+}
+
+#[test]
+fn damaged_recorders_that_have_nothing_else_confirm_a_lone_clean_one() {
+    let mut truth = channel(3);
+    hear(&mut truth, 0, 0, &clean(1));
+    hear(&mut truth, 0, 1, &damaged());
+    hear(&mut truth, 0, 2, &damaged());
+    time_out(&mut truth);
+    assert!(matches!(actions(&mut truth)[..], [TruthAction::Single { .. }]));
+    // One that did not withhold it, and one that said nothing, have no such voice.
+    truth.handle_support(Mono(9), device(0), slot(7), claim(2));
+    truth.handle_support(Mono(9), device(9), slot(7), claim(1));
+    assert_eq!(actions(&mut truth), []);
+    truth.handle_support(Mono(9), device(1), slot(7), claim(1));
+    let confirmed = actions(&mut truth);
+    let [TruthAction::Confirmed { claim: said, supporters, .. }] = &confirmed[..] else { panic!("{confirmed:?}") };
+    assert_eq!((*said, supporters.as_slice()), (claim(1), &[device(0)][..]), "only one holds a copy");
+    assert_eq!(truth.holders(slot(7), &cid(1)), [device(0)]);
+    assert_eq!(truth.counters().supports, 1);
+    // What was damaged is whole later: it holds a copy now.
+    assert_eq!(hear(&mut truth, 10, 1, &clean(1)), Heard::Taken);
+    assert_eq!(truth.holders(slot(7), &cid(1)).len(), 2);
+}
+
+#[test]
+fn devices_of_one_subscriber_support_each_other_in_vain() {
+    let mut truth = channel(0);
+    for n in 0..2 {
+        assert!(truth.handle_recorder(device(n), subscriber(0), None));
+    }
+    hear(&mut truth, 0, 0, &clean(1));
+    hear(&mut truth, 0, 1, &damaged());
+    time_out(&mut truth);
+    actions(&mut truth);
+    truth.handle_support(Mono(9), device(1), slot(7), claim(1));
+    assert_eq!(actions(&mut truth), []);
+}
+
+#[test]
+fn a_chunk_made_of_damaged_ones_fills_a_gap_and_nothing_else() {
+    let mut truth = channel(3);
+    for n in 0..3 {
+        hear(&mut truth, 0, n, &damaged());
+    }
+    assert_eq!(actions(&mut truth), [TruthAction::Damaged { slot: slot(7) }]);
+    assert_eq!(truth.handle_assembled(Mono(9), slot(7), claim(1), UnixMillis(5)), Heard::Taken);
+    let confirmed = TruthAction::Confirmed { slot: slot(7), claim: claim(1), utc: UnixMillis(5), supporters: vec![] };
+    assert_eq!(actions(&mut truth), [confirmed]);
+    assert_eq!(truth.handle_assembled(Mono(9), slot(7), claim(2), UnixMillis(5)), Heard::Closed);
+    // Whoever repairs its own with it becomes a holder.
+    assert_eq!(hear(&mut truth, 10, 1, &clean(1)), Heard::Taken);
+    assert!(matches!(actions(&mut truth)[..], [TruthAction::Holder { .. }]));
+    truth.restore_confirmed(slot(8), claim(1));
+    assert_eq!(truth.handle_assembled(Mono(9), slot(8), claim(2), UnixMillis(5)), Heard::Closed);
+    assert_eq!(truth.state(slot(8)), Some(SlotState::Confirmed(claim(1))), "what was decided stays");
 }
 
 #[test]

@@ -263,6 +263,26 @@ pub enum LaneWireError {
     Impossible(&'static str),
 }
 
+/// What came of several requests for bytes, in whole stretches with the place of their first byte: a range may have
+/// taken more than one request. Answers have the lengths that were asked for.
+#[must_use]
+pub fn stretches(parts: &[(Vec<ByteRange>, Vec<u8>)]) -> Vec<(u64, Vec<u8>)> {
+    let mut stretches: Vec<(u64, Vec<u8>)> = Vec::new();
+    for (ranges, bytes) in parts {
+        let mut rest = bytes.as_slice();
+        for range in ranges {
+            let (piece, after) = rest.split_at_checked(range.len() as usize).unwrap_or((rest, &[]));
+            rest = after;
+            let start = u64::from(range.start);
+            match stretches.last_mut().filter(|(at, known)| at + known.len() as u64 == start) {
+                Some((_, known)) => known.extend_from_slice(piece),
+                None => stretches.push((start, piece.to_vec())),
+            }
+        }
+    }
+    stretches
+}
+
 /// [`LaneRequest`] as it travels.
 #[derive(Encode, Decode)]
 struct RequestV1 {
@@ -627,6 +647,16 @@ mod tests {
             }
         }
         assert_eq!(covered, ranges);
+    }
+
+    #[test]
+    fn answers_are_joined_where_a_stretch_took_several() {
+        let range = |start, end| ByteRange { start, end };
+        let parts = [
+            (vec![range(2, 4), range(10, 12)], vec![2, 3, 10, 11]),
+            (vec![range(12, 13), range(20, 21)], vec![12, 20]),
+        ];
+        assert_eq!(stretches(&parts), [(2, vec![2, 3]), (10, vec![10, 11, 12]), (20, vec![20])]);
     }
 
     #[test]

@@ -201,7 +201,7 @@ pub fn messages() -> Vec<CtlMsg> {
     let req = ReqId(77);
     let recording = recording();
     let clean = Reception::Clean { cid: cid(), bytes: 2_519_392 };
-    let withheld = Reception::Withheld { reason: WithheldReason::Damaged };
+    let withheld = Reception::Withheld { reason: WithheldReason::Damaged, piece: None };
     vec![
         CtlMsg::Hello(Hello {
             version: CTL_VERSION,

@@ -47,7 +47,10 @@ impl Desk {
                 tracing::warn!(channel = %id, %slot, "recorders disagree");
                 self.settle(id, slot, SlotState::Disputed, None)?;
             }
-            TruthAction::Damaged { slot } => self.settle(id, slot, SlotState::Damaged, None)?,
+            TruthAction::Damaged { slot } => {
+                self.settle(id, slot, SlotState::Damaged, None)?;
+                self.consider_mend(id, slot);
+            }
             TruthAction::Withdrawn { slot, cid } => self.withdraw(id, slot, cid)?,
             TruthAction::AskWitnesses { slot, devices } => self.order_witnesses(id, slot, &devices),
             TruthAction::Holder { slot, cid, device } => self.handle_holder(id, slot, cid, device),
@@ -244,17 +247,19 @@ impl Desk {
                 }
                 self.duties.handle_failed(now, &cid, from, fault);
             }
-            PullOutcome::Stored => self.handle_stored(now, cid, from)?,
+            PullOutcome::Stored => {
+                if let Some(device) = self.devices.get(&from) {
+                    self.tools.ledger.put_device(device)?;
+                }
+                self.handle_stored(now, cid)?;
+            }
         }
         Ok(())
     }
 
     /// The bytes are on disk, synced: note it as durably, then tell everyone who keeps a copy for us.
-    fn handle_stored(&mut self, now: Mono, cid: ChunkCid, from: DeviceId) -> Result<(), LedgerError> {
+    pub(super) fn handle_stored(&mut self, now: Mono, cid: ChunkCid) -> Result<(), LedgerError> {
         self.duties.handle_stored(now, &cid);
-        if let Some(device) = self.devices.get(&from) {
-            self.tools.ledger.put_device(device)?;
-        }
         let Some((id, slot)) = self.places.get(&cid).cloned() else { return Ok(()) };
         let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
         let Some(record) = channel.slots.get_mut(&slot) else { return Ok(()) };
@@ -274,8 +279,15 @@ impl Desk {
             self.order_head(&id, slot, cid, Purpose::Head);
         }
         if archive {
-            self.to_archive.insert((id, slot));
+            self.to_archive.insert((id.clone(), slot));
         }
+        let confirmed = matches!(record.state, SlotState::Confirmed { .. });
+        if let Some(channel) = self.channels.get_mut(&id).filter(|_| confirmed) {
+            channel.pieces.forget(slot);
+        }
+        // It may take a voice to be confirmed, and bounds a damaged one before it.
+        self.consider_mend(&id, slot);
+        self.consider_mend_before(&id, slot);
         Ok(())
     }
 

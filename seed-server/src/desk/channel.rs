@@ -12,6 +12,7 @@ use aftercast_protocol::plan::timelines::Timelines;
 use aftercast_protocol::time::{Micros, Mono, UnixMillis};
 use aftercast_protocol::truth::{Truth, TruthConfig};
 
+use super::mends::Pieces;
 use crate::config::{ChannelSetup, Decide};
 use crate::ledger::{Ledger, LedgerError, RecordingRecord, SlotRecord, SlotState};
 
@@ -27,6 +28,8 @@ pub(super) struct ChannelDesk {
     pub slots: BTreeMap<Slot, SlotRecord>,
     /// Who holds which chunk, as far as nodes said; what the tracker samples from.
     pub holders: BTreeMap<Slot, BTreeSet<DeviceId>>,
+    /// What homes have in part of chunks that are not confirmed.
+    pub pieces: Pieces,
     /// Devices that record it now.
     pub recorders: BTreeMap<DeviceId, SubscriberId>,
     pub next_fact: u64,
@@ -64,8 +67,8 @@ impl ChannelDesk {
         let next_fact = ledger.next_fact(&setup.id)?;
         // Above every revision of an earlier run: those began at an earlier time, and grew by less than one a millisecond.
         let revision = now.0;
-        let (holders, recorders) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { setup, truth, timelines, slots, holders, recorders, next_fact, revision })
+        let (holders, pieces, recorders) = (BTreeMap::new(), Pieces::default(), BTreeMap::new());
+        Ok(Self { setup, truth, timelines, slots, holders, pieces, recorders, next_fact, revision })
     }
 
     /// What recorders have to know.

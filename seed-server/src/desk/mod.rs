@@ -3,7 +3,8 @@
 //! ```text
 //! nodes ──control frames──▶ ┌──────────┐ ──facts, duties, manifests──▶ nodes
 //! pulls ──outcomes────────▶ │   desk   │ ──what to pull from whom────▶ pulls
-//! heads ──renditions──────▶ └──────────┘ ──what to transcode─────────▶ heads
+//! heads ──renditions──────▶ │          │ ──what to transcode─────────▶ heads
+//! mends ──support, chunks─▶ └──────────┘ ──damaged chunks────────────▶ mends
 //!                     truth, duties, timelines (aftercast-protocol)
 //! ```
 //!
@@ -13,6 +14,7 @@
 
 mod actions;
 mod channel;
+mod mends;
 mod nodes;
 mod requests;
 mod sources;
@@ -35,6 +37,7 @@ use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::heads::{HeadDone, HeadJob};
 use crate::ledger::{DeviceRecord, Ledger, LedgerError, RecordingRecord};
+use crate::mend::{MendDone, MendJob};
 use crate::metrics::SeedMetrics;
 use crate::pull::{PullEvent, PullJob};
 use channel::ChannelDesk;
@@ -59,6 +62,8 @@ pub struct Tools {
     pub pulls: mpsc::Sender<PullJob>,
     /// Orders to transcode.
     pub heads: mpsc::Sender<HeadJob>,
+    /// Orders to mend.
+    pub mends: mpsc::Sender<MendJob>,
     /// What the status page shows.
     pub status: watch::Sender<Arc<Status>>,
 }
@@ -71,6 +76,8 @@ pub enum Input {
     Pull(PullEvent),
     /// A transcoding ended.
     Head(HeadDone),
+    /// A chunk was mended, or was not.
+    Mend(MendDone),
     /// The process is to end: nothing that comes after this is taken in.
     Stop,
 }
@@ -200,6 +207,7 @@ impl Desk {
             Input::Net(_) | Input::Stop => {}
             Input::Pull(event) => self.handle_pull(event)?,
             Input::Head(done) => self.handle_head(done)?,
+            Input::Mend(done) => self.handle_mend(done)?,
         }
         self.carry_out()
     }

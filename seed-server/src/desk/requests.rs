@@ -1,7 +1,7 @@
 //! Answering nodes: enrolment, recordings, reports, facts, manifests, playback.
 
 use aftercast_protocol::grant::{Certificate, EnrolCode, Grant, SlotSpan};
-use aftercast_protocol::ids::{ChannelId, ChunkIndex, DeviceId, RecordingId, Slot, SubscriberId};
+use aftercast_protocol::ids::{ChannelId, ChunkIndex, DeviceId, RecordingId, Slot, SubscriberId, TimelineId};
 use aftercast_protocol::limits::{MAX_CTL_LIST, MAX_GRANT_SPANS, MAX_RECORDINGS_PER_SUBSCRIBER, MAX_WAITING_PLAYERS};
 use aftercast_protocol::plan::timelines::LocalPlace;
 use aftercast_protocol::sign::{Raw, Verified};
@@ -298,6 +298,7 @@ impl Desk {
             }
         });
         self.tools.metrics.reports.inc();
+        channel.pieces.note(slot, device, report);
         let heard = channel.truth.handle_report(now, device, slot, report);
         tracing::trace!(%device, %slot, ?heard, "report");
         // Said again by a device that lost our acknowledgement.
@@ -310,7 +311,11 @@ impl Desk {
             }
             _ => {}
         }
-        self.carry_out()
+        self.carry_out()?;
+        if matches!(report.reception, Reception::Withheld { piece: Some(_), .. }) {
+            self.consider_mend(&report.channel, slot);
+        }
+        Ok(())
     }
 
     fn facts(&self, id: &ChannelId, from: u64) -> Result<Result<Option<CtlMsg>, Refused>, LedgerError> {
@@ -366,10 +371,18 @@ impl Desk {
                 _ => spans.push(SlotSpan { timeline, from, to }),
             }
         }
-        if recording.runs(now)
-            && let Some(span) = spans.last_mut()
-        {
-            span.to = ChunkIndex(u64::MAX);
+        if recording.runs(now) {
+            // What is to come belongs to it as well, on this timeline and on the next one.
+            let newest = self.channels.get(&recording.channel).and_then(|channel| channel.slots.keys().next_back());
+            match (spans.last_mut(), newest) {
+                (Some(span), _) => span.to = ChunkIndex(u64::MAX),
+                (None, Some(Slot { timeline, index })) => {
+                    spans.push(SlotSpan { timeline: *timeline, from: *index, to: ChunkIndex(u64::MAX) });
+                }
+                (None, None) => spans.push(SlotSpan::of_timeline(TimelineId(0))),
+            }
+            let next = spans.last().map(|span| SlotSpan::of_timeline(TimelineId(span.timeline.0.saturating_add(1))));
+            spans.extend(next);
         }
         // The newest stretches, should a clock have jumped all day.
         let spans = spans.split_off(spans.len().saturating_sub(MAX_GRANT_SPANS));

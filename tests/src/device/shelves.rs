@@ -31,7 +31,7 @@ impl ChunkProvider for FlippedShelf {
         Ok(())
     }
 
-    fn describe(&self, cid: &ChunkCid) -> Option<Description> {
+    fn describe(&self, _: DeviceId, cid: &ChunkCid) -> Option<Description> {
         let hashes = GroupHashes::of(self.chunks.get(cid)?);
         let have = GroupSet::full(hashes.groups()).ok()?;
         Some(Description { hashes, have })
@@ -67,7 +67,7 @@ impl ChunkProvider for FalseUnits {
         Ok(())
     }
 
-    fn describe(&self, cid: &ChunkCid) -> Option<Description> {
+    fn describe(&self, _: DeviceId, cid: &ChunkCid) -> Option<Description> {
         let hashes = GroupHashes::of(self.chunks.get(cid)?);
         let have = GroupSet::full(hashes.groups()).ok()?;
         Some(Description { hashes, have })

@@ -61,6 +61,10 @@ pub struct SeedChannel {
     pub objections: u64,
     /// Decisions withdrawn.
     pub withdrawn: u64,
+    /// Damaged receptions that spoke for a chunk.
+    pub supports: u64,
+    /// Chunks made of several damaged receptions.
+    pub assembled: u64,
 }
 
 /// A recording.

@@ -27,7 +27,7 @@ impl ChunkProvider for Stock {
     fn authorise(&self, _: DeviceId, _: &ChunkCid, _: Class) -> Result<(), LaneRefusal> {
         Ok(())
     }
-    fn describe(&self, cid: &ChunkCid) -> Option<Description> {
+    fn describe(&self, _: DeviceId, cid: &ChunkCid) -> Option<Description> {
         let (_, hashes) = self.chunks.get(cid)?;
         Some(Description { hashes: hashes.clone(), have: GroupSet::full(hashes.groups()).ok()? })
     }

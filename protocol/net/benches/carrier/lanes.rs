@@ -38,7 +38,7 @@ impl ChunkProvider for Ram {
         Ok(())
     }
 
-    fn describe(&self, cid: &ChunkCid) -> Option<Description> {
+    fn describe(&self, _: DeviceId, cid: &ChunkCid) -> Option<Description> {
         let (_, hashes) = self.0.get(cid)?;
         Some(Description { hashes: hashes.clone(), have: GroupSet::full(hashes.groups()).ok()? })
     }

@@ -34,8 +34,8 @@ pub trait ChunkProvider: Send + Sync + 'static {
     /// Why not.
     fn authorise(&self, device: DeviceId, cid: &ChunkCid, class: Class) -> Result<(), LaneRefusal>;
 
-    /// What is held of the chunk; none where it is unknown.
-    fn describe(&self, cid: &ChunkCid) -> Option<Description>;
+    /// What this device may know to be held of the chunk; none where that is nothing.
+    fn describe(&self, device: DeviceId, cid: &ChunkCid) -> Option<Description>;
 
     /// One group's bytes; none where it is not held (any more).
     ///
@@ -144,7 +144,7 @@ impl Server {
         let (cid, class) = (request.cid, request.class);
         let found = spawn_blocking(move || {
             provider.authorise(device, &cid, class)?;
-            Ok((provider.describe(&cid), provider.home(device)))
+            Ok((provider.describe(device, &cid), provider.home(device)))
         });
         let (description, home) = match found.await.map_err(|e| Ended::Store(io::Error::other(e)))? {
             Err(reason) => return self.answer(request.id, LaneStatus::Refused(reason)).await,

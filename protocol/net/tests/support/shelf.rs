@@ -49,7 +49,7 @@ impl ChunkProvider for Store {
         self.refuse.map_or(Ok(()), Err)
     }
 
-    fn describe(&self, cid: &ChunkCid) -> Option<Description> {
+    fn describe(&self, _: DeviceId, cid: &ChunkCid) -> Option<Description> {
         let chunks = self.chunks.lock().unwrap();
         chunks.get(cid).map(|(_, hashes, have)| Description { hashes: hashes.clone(), have: have.clone() })
     }
