@@ -128,6 +128,9 @@ pub const MAX_PENDING_INBOUND: u32 = 128;
 pub const MAX_PENDING_DIALS: u32 = 128;
 /// Longest wait for a connection, name resolution and control stream included.
 pub const DIAL_TIMEOUT: Micros = Micros::from_secs(20);
+/// How long a dial by QUIC waits for those by TCP to the same device: TCP, TLS and the two negotiations take four round
+/// trips, so this lets TCP win up to 125 ms away, and costs half a second where TCP is silently dropped.
+pub const DIAL_HEAD_START: Micros = Micros::from_millis(500);
 /// Streams of one connection: lanes both ways, and what gossip, Kademlia and identify open for a moment.
 pub const MAX_STREAMS_PER_CONNECTION: usize = 256;
 /// What a peer may send on one connection's streams before we read it: the 256 KiB that Yamux gives each stream at

@@ -7,13 +7,14 @@
 //!
 //! What it is for: bulk at the speed of the processors at both ends. TLS is offered first, with the cipher that both
 //! do fast ([`tls`]); a peer that only knows Noise is served all the same. On the wire everything is what the libp2p
-//! specifications say, so any libp2p program can be at the other end. What it is not for: which transport a device
-//! is dialled on (the driver), and what the streams carry.
+//! specifications say, so any libp2p program can be at the other end. A device that has both transports is dialled by
+//! TCP first. What it is not for: what the streams carry.
 
 mod cipher;
 mod gather;
 mod mux;
 mod secure;
+mod tcp_first;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -21,10 +22,10 @@ mod verifier;
 
 use std::time::Duration;
 
-use aftercast_protocol::limits::MAX_STREAMS_PER_CONNECTION;
+use aftercast_protocol::limits::{DIAL_HEAD_START, MAX_STREAMS_PER_CONNECTION};
 use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::Boxed;
 use libp2p::core::transport::timeout::TransportTimeout;
-use libp2p::core::transport::{Boxed, OrTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, Transport as _, quic, tcp};
@@ -32,6 +33,7 @@ use libp2p::{PeerId, Transport as _, quic, tcp};
 pub use self::cipher::Cipher;
 pub use self::mux::{Mux, Muxer};
 pub use self::secure::{Secure, SecureError, Secured};
+use self::tcp_first::TcpFirst;
 pub use self::tls::{Tls, TlsError};
 use crate::errors::StartError;
 
@@ -41,12 +43,13 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// A transport whose connections are secured and split.
 pub type Carriage = Boxed<(PeerId, StreamMuxerBox)>;
 
-/// Both transports, for a swarm.
+/// Both transports, for a swarm: TCP first where a device has both.
 ///
 /// # Errors
 /// When no certificate can be made for the key.
 pub fn both(keypair: &Keypair) -> Result<Carriage, StartError> {
-    let both = OrTransport::new(tcp(Secure::new(keypair)?), quic(keypair)).map(|out, _| out.into_inner());
+    let head_start = Duration::from_micros(DIAL_HEAD_START.0);
+    let both = TcpFirst::new(tcp(Secure::new(keypair)?), quic(keypair), head_start);
     Ok(TransportTimeout::new(both, SETUP_TIMEOUT).boxed())
 }
 
