@@ -69,6 +69,9 @@ players: build
 
 bench: build
 	cargo bench $(ALL) --profile dev --bench canonicalise --bench record --bench layout
+	@.ci/setup bench
+	@python=$$(protocol/net/benches/libtorrent/setup $(CARGO_TARGET_DIR)/libtorrent) && \
+		cargo bench $(ALL) --profile dev --bench carrier -- --quick $${python:+--libtorrent $$python}
 
 fuzz: setup
 	@MERGE=$(MERGE) protocol/fuzz/run $(SECONDS) $(FUZZ)
