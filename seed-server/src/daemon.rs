@@ -65,6 +65,7 @@ async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let (head_tx, mut head_rx) = mpsc::channel(HEAD_QUEUE);
     let (mend_tx, mend_rx) = mpsc::channel(MEND_QUEUE);
     let (status_tx, status_rx) = watch::channel(Arc::new(Status::default()));
+    let mut shown = status_rx.clone();
 
     let mut registry = Registry::default();
     metrics.register(&mut registry);
@@ -115,6 +116,8 @@ async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         }
     });
 
+    // Whoever waits for us may ask at once: the page then shows what the database holds.
+    shown.changed().await.context("the desk ended before it began")?;
     announce_ready(&net, http);
     tokio::select! {
         result = ended.recv() => match result {

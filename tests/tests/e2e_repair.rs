@@ -35,7 +35,7 @@ fn plays_from_its_own_store(stage: &Stage, home: &Home) {
     stage.programme.check_played(0, &played).expect("it is the source");
     let counted = home.played().expect("status");
     assert_eq!((counted.bytes_peer, counted.bytes_seed, counted.salvaged), (0, 0, 0), "{counted:?}");
-    assert_eq!(counted.bytes_local, stage.programme.chunk_bytes());
+    assert!(counted.bytes_local >= stage.programme.chunk_bytes());
 }
 
 #[test]
@@ -50,9 +50,11 @@ fn a_damaged_recording_is_made_whole_by_peers_before_anybody_watches() {
     let status = wait_whole(&stage, &weak);
     let one = status.recording(&weak.id).expect("its recording");
     assert!(one.repaired >= 3, "enough was damaged: {one:?}");
-    assert_eq!(status.repair.chunks, one.repaired);
-    // A chunk of this small programme is two groups of 64 KiB: whole ones would be nearly all of it.
-    let whole = stage.programme.chunk_bytes() / count * one.repaired;
+    // Of some nothing was missing but what lies between them.
+    let repaired = status.repair.chunks;
+    assert!((3..=one.repaired).contains(&repaired), "{repaired} of {one:?}");
+    // A chunk of this small programme is two or three groups of 64 KiB: these would be nearly all of it.
+    let whole = stage.programme.chunk_bytes() / count * repaired;
     let fetched = status.repair.fetched_bytes;
     assert!(fetched * 3 < whole, "{fetched} bytes were fetched to repair {whole}");
     assert_eq!(status.store.held, count, "repaired chunks are offered to others like any");

@@ -66,6 +66,12 @@ impl Library {
         manifest.entries.iter().filter_map(damaged).collect()
     }
 
+    /// How many chunks were received of a channel, whole or not.
+    #[must_use]
+    pub fn received(&self, channel: &ChannelId) -> u64 {
+        self.state().channels.get(channel).map_or(0, |known| known.next_seq)
+    }
+
     /// The profile by which a recording is cut, if `seed` says so.
     #[must_use]
     pub fn profile(&self, id: RecordingId, seed: &DeviceId) -> Option<Profile> {

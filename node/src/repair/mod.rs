@@ -73,8 +73,8 @@ pub struct Repairer {
     damaged: BTreeMap<ChunkCid, Damaged>,
     /// Chunks of which too little is here.
     left: BTreeSet<ChunkCid>,
-    /// Revisions of manifests that were looked at.
-    seen: BTreeMap<RecordingId, u64>,
+    /// What was looked at: the manifest's revision, and how much of the channel had been received.
+    seen: BTreeMap<RecordingId, (u64, u64)>,
     /// When the seed was last asked who holds a recording.
     asked: BTreeMap<RecordingId, Instant>,
     attempts: JoinSet<(ChunkCid, Source, Result<u64, Failed>)>,
@@ -135,12 +135,16 @@ impl Repairer {
     /// Looks what manifests name that is here in pieces.
     fn look(&mut self) {
         let now = self.now();
-        let recordings: Vec<RecordingId> = self.library.recordings().iter().map(|recording| recording.id).collect();
-        self.seen.retain(|id, _| recordings.contains(id));
-        self.asked.retain(|id, _| recordings.contains(id));
-        for id in recordings {
+        let recordings = self.library.recordings();
+        let known = |id: &RecordingId| recordings.iter().any(|recording| recording.id == *id);
+        self.seen.retain(|id, _| known(id));
+        self.asked.retain(|id, _| known(id));
+        for recording in &recordings {
+            let id = recording.id;
             let Some(revision) = self.library.manifest(id).map(|manifest| manifest.revision) else { continue };
-            if self.seen.insert(id, revision) == Some(revision) {
+            // Others may have been faster: the manifest names a chunk before our own reception of it is here.
+            let seen = (revision, self.library.received(&recording.channel));
+            if self.seen.insert(id, seen) == Some(seen) {
                 continue;
             }
             for damaged in blocking(|| self.library.damaged(id)) {

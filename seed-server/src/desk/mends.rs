@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aftercast_protocol::ccf::WithheldReason;
 use aftercast_protocol::ids::{ChannelId, ChunkCid, DeviceId, Slot, UnitDigest};
 use aftercast_protocol::limits::{MAX_TRACKED_ANCHORS, MAX_WITNESSES_PER_SLOT};
 use aftercast_protocol::time::{Pts33, UnixMillis};
@@ -32,9 +33,10 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Takes a report in. A home that has the chunk whole now has no piece of it.
+    /// Takes a report in. A home that has the chunk whole now has no piece of it. One that began or ended in the middle of
+    /// it is not heard: what two such homes have alike is where the broadcast was switched on, not a chunk.
     pub fn note(&mut self, slot: Slot, device: DeviceId, report: &Report) {
-        let Reception::Withheld { piece: Some(piece), .. } = report.reception else {
+        let Reception::Withheld { piece: Some(piece), reason: WithheldReason::Damaged } = report.reception else {
             if let Some(homes) = self.by_slot.get_mut(&slot) {
                 homes.remove(&device);
             }

@@ -146,6 +146,18 @@ impl Group {
         self.seed.wait_for("every chunk is stored", PATIENCE, all).or_else(|_| self.seed.status())
     }
 
+    /// Waits until every home has made whole what it received with damage.
+    pub fn repair(&self) {
+        for member in &self.members {
+            let whole = |status: &NodeStatus| {
+                let own = status.recording(&member.recording)?;
+                (own.repaired >= own.withheld.get("damaged").copied().unwrap_or(0)).then_some(())
+            };
+            // What is missing is told by the summary.
+            let _ = member.node.wait_for("all is repaired", SETTLE, whole);
+        }
+    }
+
     /// A home by name.
     pub fn member(&self, name: &str) -> anyhow::Result<&Member> {
         self.members.iter().find(|member| member.home.name == name).with_context(|| format!("no home {name}"))

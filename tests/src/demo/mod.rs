@@ -92,6 +92,8 @@ pub fn run(options: &DemoOptions, teller: &mut Teller) -> anyhow::Result<Shown> 
     teller.step("the broadcast is over; the last uploads arrive");
     group.finish(&received)?;
     let seed = group.settle(programme.chunks.len() as u64)?;
+    teller.step("what was received with damage is repaired");
+    group.repair();
 
     teller.step("decoding the source, to compare");
     let source = programme.frames()?;
@@ -160,6 +162,8 @@ fn home_report(
         recorded_confirmed: own.confirmed,
         recorded_otherwise: own.contradicted,
         withheld: own.withheld.clone(),
+        repaired: own.repaired,
+        repair_bytes: status.repair.fetched_bytes,
         bytes_sent: received.map_or(0, |received| received.bytes.len() as u64),
         bytes_received: input.map_or(0, |input| input.bytes),
     })

@@ -78,6 +78,10 @@ pub struct HomeReport {
     pub recorded_otherwise: u64,
     /// Chunks that its node withheld, by reason.
     pub withheld: BTreeMap<String, u64>,
+    /// Of those: made whole with the help of others.
+    pub repaired: u64,
+    /// Bytes that this took.
+    pub repair_bytes: u64,
     /// Bytes sent to it.
     pub bytes_sent: u64,
     /// Bytes that its tuner got.

@@ -14,6 +14,8 @@ const LEAST_PEER_SHARE: f64 = 0.7;
 const LEAST_PSNR: f64 = 32.0;
 /// Most bytes of the head, relative to its chunk.
 const MOST_HEAD: f64 = 0.4;
+/// Most bytes fetched to repair chunks, relative to theirs.
+const MOST_REPAIR: f64 = 0.25;
 
 /// A promise.
 #[derive(Debug, Clone, Serialize)]
@@ -35,6 +37,7 @@ pub(super) fn judge(summary: &Summary) -> Vec<Promise> {
         emitted(&summary.homes),
         identical(summary),
         stored(summary),
+        repaired(summary),
         amplification(summary),
         shares(summary),
         metered(&summary.homes),
@@ -77,6 +80,20 @@ fn identical(summary: &Summary) -> Promise {
         seed.disputed
     );
     promise("chunks are identical in every home", holds, figures)
+}
+
+/// What came with damage is whole before anybody watches, for a small part of its bytes.
+fn repaired(summary: &Summary) -> Promise {
+    let damaged = |home: &HomeReport| home.withheld.get("damaged").copied().unwrap_or(0);
+    let sum = |of: &dyn Fn(&HomeReport) -> u64| summary.homes.iter().map(of).sum::<u64>();
+    let (damaged, repaired, fetched) = (sum(&damaged), sum(&|home| home.repaired), sum(&|home| home.repair_bytes));
+    let whole = ratio(summary.seed.unique_bytes, summary.seed.stored) * repaired as f64;
+    let holds = repaired >= damaged && fetched as f64 <= whole * MOST_REPAIR;
+    let figures = format!(
+        "{repaired} repaired, {damaged} came with damage; {fetched} bytes fetched for {whole:.0}, at most {:.0} %",
+        MOST_REPAIR * 100.0
+    );
+    promise("damaged chunks are repaired before anybody watches", holds, figures)
 }
 
 fn stored(summary: &Summary) -> Promise {

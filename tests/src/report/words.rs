@@ -50,8 +50,8 @@ impl Summary {
     fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "  {:<8} {:>6} {:>9} {:>9} {:>10} {:>7}  ",
-            "", "whole", "withheld", "uplink", "uploaded", "share"
+            "  {:<8} {:>6} {:>9} {:>9} {:>9} {:>10} {:>7}  ",
+            "", "whole", "withheld", "repaired", "uplink", "uploaded", "share"
         )?;
         for home in &self.homes {
             let withheld: u64 = home.withheld.values().sum();
@@ -60,17 +60,29 @@ impl Summary {
                 of_uplinks.map_or("-".to_owned(), |part| format!("{:.0}/{:.0} %", of_uploads * 100.0, part * 100.0));
             writeln!(
                 f,
-                "  {:<8} {:>6} {:>9} {:>4.1} Mb/s {:>7.1} MB {:>7}  {}",
+                "  {:<8} {:>6} {:>9} {:>9} {:>4.1} Mb/s {:>7.1} MB {:>7}  {}",
                 home.home,
                 home.recorded,
                 withheld,
+                home.repaired,
                 mega(home.uplink_bps),
                 mega(home.uploaded_bytes),
                 share,
                 home.words
             )?;
         }
-        writeln!(f, "  (share: of all uploads / of all uplinks that take part)")
+        writeln!(f, "  (share: of all uploads / of all uplinks that take part)")?;
+        let sum = |of: fn(&HomeReport) -> u64| self.homes.iter().map(of).sum::<u64>();
+        let (repaired, fetched) = (sum(|home| home.repaired), sum(|home| home.repair_bytes));
+        let chunk = super::ratio(self.seed.unique_bytes, self.seed.stored);
+        if repaired == 0 {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "  {repaired} chunks that came with damage were made whole in the background, for {:.1} % of their bytes.",
+            fetched as f64 / (repaired as f64 * chunk).max(1.0) * 100.0
+        )
     }
 
     /// A home's part of all uploads, and of all declared uplinks that take part.
