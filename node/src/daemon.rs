@@ -21,7 +21,7 @@ use crate::identity;
 use crate::library::{Library, blocking};
 use crate::metrics::Metrics;
 use crate::peers::Peers;
-use crate::playback::{LANES_PER_SOURCE, NodeReach, Playback};
+use crate::playback::{LANES_PER_SOURCE, NodeReach, Playback, Reach};
 use crate::recorder::Recorder;
 use crate::repair::{RepairCounters, Repairer};
 use crate::seed::SeedClient;
@@ -81,7 +81,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let peers = Peers::new(net.clone(), Arc::clone(&seed), Arc::clone(&library));
     let uplink = Uplink::start(config.uplink.clone(), &library, seed.device());
     let recorder = Recorder::new(Arc::clone(&library), config.inputs.clone(), seed.device());
-    let reach = NodeReach::new(net.clone(), Arc::clone(&seed), Arc::clone(&peers));
+    let reach: Arc<dyn Reach> = Arc::new(NodeReach::new(net.clone(), Arc::clone(&seed), Arc::clone(&peers)));
     let lanes = LanePool::new(net.clone(), usize::from(LANES_PER_SOURCE));
     let playback = Playback::of_node(Arc::clone(&library), Arc::clone(&seed), Arc::clone(&reach), lanes.clone());
     let repair = RepairCounters::default();

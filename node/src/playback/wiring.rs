@@ -135,8 +135,8 @@ pub struct NodeReach {
 impl NodeReach {
     /// By these parts of the node.
     #[must_use]
-    pub fn new(net: Net, seed: Arc<SeedClient>, peers: Arc<Peers>) -> Arc<dyn Reach> {
-        Arc::new(Self { net, seed, peers })
+    pub fn new(net: Net, seed: Arc<SeedClient>, peers: Arc<Peers>) -> Self {
+        Self { net, seed, peers }
     }
 
     async fn open(&self, recording: RecordingId, at: Option<Slot>, first_held: bool) -> Option<Opening> {

@@ -13,7 +13,7 @@ use aftercast_protocol::ids::{ChannelId, DeviceId};
 use aftercast_protocol::time::UnixMillis;
 use tokio::sync::watch;
 
-pub use tuner::{Tuner, TunerState, TunerStatus};
+pub use tuner::{Tuner, TunerState, TunerStatus, TunerView};
 
 use crate::capture::{Captures, Input};
 use crate::clock::wall;
@@ -38,7 +38,8 @@ struct Tuners {
     running: BTreeMap<ChannelId, Tuner>,
     /// Threads that were told to end; the next tuner of their channel waits for them.
     ending: BTreeMap<ChannelId, JoinHandle<()>>,
-    last: BTreeMap<ChannelId, TunerStatus>,
+    /// Of channels that are no longer received.
+    last: BTreeMap<ChannelId, TunerView>,
 }
 
 impl Recorder {
@@ -65,9 +66,9 @@ impl Recorder {
     #[must_use]
     pub fn status(&self) -> BTreeMap<ChannelId, TunerStatus> {
         let tuners = self.lock();
-        let mut all = tuners.last.clone();
-        all.extend(tuners.running.iter().map(|(channel, tuner)| (channel.clone(), tuner.status())));
-        all
+        let mut views: BTreeMap<&ChannelId, &TunerView> = tuners.last.iter().collect();
+        views.extend(tuners.running.iter().map(|(channel, tuner)| (channel, tuner.view())));
+        views.into_iter().map(|(channel, view)| (channel.clone(), view.status())).collect()
     }
 
     /// Whether chunks of a channel may still come from reception that has begun.
@@ -146,11 +147,8 @@ impl Recorder {
         for channel in gone {
             if let Some(tuner) = tuners.running.remove(&channel) {
                 tracing::info!(channel = %channel, "reception ends");
-                let mut last = tuner.status();
-                if matches!(last.state, TunerState::Waiting | TunerState::Receiving | TunerState::Silent) {
-                    last.state = TunerState::Stopped;
-                }
-                tuners.last.insert(channel.clone(), last);
+                // The thread still takes in what the input had gathered.
+                tuners.last.insert(channel.clone(), tuner.view().clone());
                 tuners.ending.extend(tuner.end().map(|thread| (channel, thread)));
             }
         }

@@ -69,12 +69,29 @@ struct Shared {
     status: TunerStatus,
 }
 
+impl Shared {
+    fn count(&mut self, counters: Option<&CaptureCounters>) {
+        let TunerStatus { bytes, overruns, rtp_lost, reopened, .. } = &mut self.status;
+        if let Some(counters) = counters {
+            CaptureCounts { bytes: *bytes, overruns: *overruns, rtp_lost: *rtp_lost, reopened: *reopened } =
+                counters.now();
+        }
+    }
+}
+
 /// A running reception.
 pub struct Tuner {
     stop: Arc<AtomicBool>,
-    shared: Arc<Mutex<Shared>>,
-    counters: Arc<Mutex<CaptureCounters>>,
+    view: TunerView,
     thread: Option<JoinHandle<()>>,
+}
+
+/// How a reception goes, or went: it may outlive the reception.
+#[derive(Clone)]
+pub struct TunerView {
+    shared: Arc<Mutex<Shared>>,
+    /// While the input is in use; others may go on with it.
+    counters: Arc<Mutex<Option<CaptureCounters>>>,
 }
 
 /// Why reception does not begin.
@@ -114,7 +131,7 @@ impl Tuner {
             reception: ReceptionCounters::default(),
         };
         let shared = Arc::new(Mutex::new(Shared { status }));
-        let counters = Arc::<Mutex<CaptureCounters>>::default();
+        let counters = Arc::<Mutex<Option<CaptureCounters>>>::default();
         let cutter = Cutter {
             library,
             channel,
@@ -125,7 +142,8 @@ impl Tuner {
             fatal,
             full: false,
         };
-        let seen = Arc::clone(&counters);
+        let view = TunerView { shared, counters };
+        let seen = view.clone();
         let thread = thread::Builder::new().name("cutter".into()).spawn(move || {
             if let Some(before) = before
                 && before.join().is_err()
@@ -134,27 +152,20 @@ impl Tuner {
             }
             match captures.start(input.source) {
                 Ok(capture) => {
-                    *seen.lock().unwrap_or_else(PoisonError::into_inner) = capture.counters();
+                    seen.attach(Some(capture.counters()));
                     cutter.run(&capture);
+                    seen.attach(None);
                 }
                 Err(error) => cutter.set(TunerState::Trouble(format!("no thread: {error}"))),
             }
         })?;
-        Ok(Self { stop, shared, counters, thread: Some(thread) })
+        Ok(Self { stop, view, thread: Some(thread) })
     }
 
     /// How it goes.
     #[must_use]
-    pub fn status(&self) -> TunerStatus {
-        let mut status = self.shared.lock().unwrap_or_else(PoisonError::into_inner).status.clone();
-        let counts = self.counters.lock().unwrap_or_else(PoisonError::into_inner).now();
-        CaptureCounts {
-            bytes: status.bytes,
-            overruns: status.overruns,
-            rtp_lost: status.rtp_lost,
-            reopened: status.reopened,
-        } = counts;
-        status
+    pub fn view(&self) -> &TunerView {
+        &self.view
     }
 
     /// Whether nothing will come any more.
@@ -168,6 +179,24 @@ impl Tuner {
     pub fn end(mut self) -> Option<JoinHandle<()>> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.take()
+    }
+}
+
+impl TunerView {
+    /// How it goes.
+    #[must_use]
+    pub fn status(&self) -> TunerStatus {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.count(self.counters.lock().unwrap_or_else(PoisonError::into_inner).as_ref());
+        shared.status.clone()
+    }
+
+    /// Counts what an input gives from now on; none ends that with what it has given.
+    fn attach(&self, counters: Option<CaptureCounters>) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.count(known.as_ref());
+        *known = counters;
     }
 }
 

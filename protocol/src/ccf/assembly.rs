@@ -54,7 +54,7 @@ impl<'a> Assembly<'a> {
                 .or_default()
                 .push(u64::from(entry.start)..u64::from(entry.start) + u64::from(entry.len));
         }
-        ranges.values_mut().for_each(|of_voice| join(of_voice));
+        ranges.values_mut().for_each(join);
         ranges
     }
 

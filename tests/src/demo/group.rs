@@ -151,7 +151,8 @@ impl Group {
         for member in &self.members {
             let whole = |status: &NodeStatus| {
                 let own = status.recording(&member.recording)?;
-                (own.repaired >= own.withheld.get("damaged").copied().unwrap_or(0)).then_some(())
+                // Nobody has the two chunks whole in which the broadcast begins and ends.
+                (own.repaired + 2 >= own.withheld.values().sum()).then_some(())
             };
             // What is missing is told by the summary.
             let _ = member.node.wait_for("all is repaired", SETTLE, whole);

@@ -88,6 +88,13 @@ pub struct HomeReport {
     pub bytes_received: u64,
 }
 
+impl HomeReport {
+    /// Chunks that came with damage and are not whole yet.
+    fn damaged(&self) -> u64 {
+        self.withheld.values().sum::<u64>().saturating_sub(self.repaired)
+    }
+}
+
 /// The seed.
 #[derive(Debug, Clone, Serialize)]
 pub struct SeedReport {
