@@ -202,6 +202,7 @@ pub fn messages() -> Vec<CtlMsg> {
     let recording = recording();
     let clean = Reception::Clean { cid: cid(), bytes: 2_519_392 };
     let withheld = Reception::Withheld { reason: WithheldReason::Damaged, piece: None };
+    let damaged = Reception::Withheld { reason: WithheldReason::Damaged, piece: Some(cid()) };
     vec![
         CtlMsg::Hello(Hello {
             version: CTL_VERSION,
@@ -230,7 +231,13 @@ pub fn messages() -> Vec<CtlMsg> {
         CtlMsg::StopRecording { req, recording },
         CtlMsg::DeleteRecording { req, recording },
         CtlMsg::Done { req },
-        CtlMsg::Reports { reports: vec![report(clean, Standing::Witness), report(withheld, Standing::Objection)] },
+        CtlMsg::Reports {
+            reports: vec![
+                report(clean, Standing::Witness),
+                report(withheld, Standing::Objection),
+                report(damaged, Standing::Witness),
+            ],
+        },
         CtlMsg::Capability(capability()),
         CtlMsg::Duties { duties: vec![signed(duty())] },
         CtlMsg::Acked { cids: vec![cid(), ChunkCid::of(b"")] },
