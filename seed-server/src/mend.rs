@@ -1,8 +1,8 @@
 //! Mending at the seed: what damaged receptions prove of a chunk, and what they make together.
 //!
 //! A home that lost a few packets still has most units of a chunk as they were broadcast. The list of them (some 15 KB)
-//! supports a chunk that one other home has whole; where nobody has it whole, the units of several homes make it, each
-//! with two that have it alike (DESIGN 6). One job at a time, fetched like everything over lanes.
+//! speaks for or against a chunk that one other home has whole; where nobody has it whole, the units of several homes
+//! make it, each with two that have it alike (DESIGN 6). One job at a time, fetched like everything over lanes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use aftercast_net::Net;
 use aftercast_net::exchange::{LanePool, WantedPart};
-use aftercast_protocol::ccf::{Agreement, Assembly, Bounds, CleanChunk, Profile, UnitIndex, Voice};
+use aftercast_protocol::ccf::{Agreement, Assembly, Bounds, CleanChunk, Profile, Testimony, UnitIndex, Voice};
 use aftercast_protocol::ids::{ChannelId, ChunkCid, DeviceId, Slot, SubscriberId};
 use aftercast_protocol::serve::Class;
 use aftercast_protocol::time::{Micros, Pts33, Ticks};
@@ -54,8 +54,8 @@ pub struct MendJob {
 /// What is to be done.
 #[derive(Debug, Clone)]
 pub enum MendTask {
-    /// Find out which of the pieces support a chunk that is stored here.
-    Support(Claim),
+    /// Find out what the pieces say of a chunk that is stored here.
+    Hear(Claim),
     /// Make the chunk.
     Assemble {
         /// How the channel's chunks are written.
@@ -92,12 +92,12 @@ pub struct MendDone {
 /// What came of a job.
 #[derive(Debug)]
 pub enum MendOutcome {
-    /// These devices' clean units are all in the chunk.
-    Supported {
+    /// What each home's units say of the chunk.
+    Heard {
         /// The chunk.
         claim: Claim,
-        /// Who.
-        by: Vec<DeviceId>,
+        /// Who says what.
+        said: Vec<(DeviceId, Testimony)>,
     },
     /// The chunk is made, and stored durably.
     Assembled {
@@ -121,7 +121,7 @@ pub async fn work(
     let mender = Mender { lanes: LanePool::new(net.clone(), 1), net, store, metrics };
     while let Some(MendJob { channel, slot, task, pieces }) = jobs.recv().await {
         let outcome = match task {
-            MendTask::Support(claim) => mender.support(claim, &pieces).await,
+            MendTask::Hear(claim) => mender.hear(claim, &pieces).await,
             MendTask::Assemble { profile, place, next } => mender.assemble(&profile, place, next, &pieces).await,
         };
         let outcome = outcome.unwrap_or_else(MendOutcome::Failed);
@@ -139,12 +139,12 @@ struct Mender {
 }
 
 impl Mender {
-    async fn support(&self, claim: Claim, pieces: &[Piece]) -> Result<MendOutcome, String> {
+    async fn hear(&self, claim: Claim, pieces: &[Piece]) -> Result<MendOutcome, String> {
         let index = self.stored_index(claim.cid, claim.pts).await?;
         let heard = self.indexes(claim.pts, pieces).await;
-        let supports = |own: &Option<UnitIndex>| own.as_ref().is_some_and(|own| index.is_supported_by(own));
-        let by = pieces.iter().zip(&heard).filter(|(_, own)| supports(own)).map(|(piece, _)| piece.device).collect();
-        Ok(MendOutcome::Supported { claim, by })
+        let said = pieces.iter().zip(&heard);
+        let said = said.filter_map(|(piece, own)| Some((piece.device, index.testimony(own.as_ref()?)))).collect();
+        Ok(MendOutcome::Heard { claim, said })
     }
 
     async fn assemble(

@@ -107,7 +107,7 @@ fn homes_with_bad_aerials_make_together_what_none_of_them_has() {
     println!(
         "{} of {count} chunks assembled, {} voices of damaged homes",
         seed.sum(|one| one.assembled),
-        seed.sum(|one| one.supports)
+        seed.sum(|one| one.testimonies)
     );
 
     // Everybody's recording is whole now, but for the last chunk.

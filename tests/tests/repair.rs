@@ -5,7 +5,7 @@ use std::path::Path;
 
 use aftercast_protocol::ccf::{
     Agreement, Anchor, Assembly, Bounds, Chunk, ChunkPlan, ChunkState, Chunker, ChunkerEvent, CleanChunk, CombineError,
-    ProgramSelect, Repair, UnitIndex, Voice, WithheldChunk,
+    ProgramSelect, Repair, Testimony, UnitIndex, Voice, WithheldChunk,
 };
 use aftercast_protocol::time::Ticks;
 use aftercast_tests::broadcast::{BroadcastSpec, generate};
@@ -258,10 +258,10 @@ fn a_damaged_home_speaks_for_the_right_chunk_and_against_any_other() {
         for (index, held) in &lossy {
             let (chunk, right) = &source.chunks[index];
             let units = UnitIndex::of_chunk(chunk.pts, &right.bytes).expect("canonical");
-            if units.is_supported_by(&held.units) {
-                supported += 1;
-            } else {
-                abstained += 1;
+            match units.testimony(&held.units) {
+                Testimony::For => supported += 1,
+                Testimony::Silent => abstained += 1,
+                Testimony::Against => panic!("chunk {index}: against the right one"),
             }
             if let Some(wrong) = deceived.get(index) {
                 // It may speak for a chunk that lacks just what it lost itself, and for no other.
@@ -269,8 +269,9 @@ fn a_damaged_home_speaks_for_the_right_chunk_and_against_any_other() {
                     held.units.units.iter().all(|unit| {
                         unit.stream > 0 || wrong.units.units.iter().any(|other| other.digest == unit.digest)
                     });
-                assert!(lacks_the_same || !wrong.units.is_supported_by(&held.units), "chunk {index}");
-                caught += u32::from(!wrong.units.is_supported_by(&held.units));
+                let said = wrong.units.testimony(&held.units);
+                assert!(lacks_the_same || said != Testimony::For, "chunk {index}");
+                caught += u32::from(said == Testimony::Against);
             }
         }
     }

@@ -168,19 +168,35 @@ impl Agreement {
     }
 }
 
+/// What a damaged reception says of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Testimony {
+    /// It has three quarters of the chunk's units or more, and nothing else in their place.
+    For,
+    /// It has something else in the place of one of them.
+    Against,
+    /// It has too little.
+    Silent,
+}
+
 impl UnitIndex {
-    /// Whether a damaged reception speaks for the chunk of this index: it has three quarters of its units or more, and
-    /// nothing else. Of audio it may have a shorter part of a unit, where loss took the rest of it.
+    /// What a damaged reception says of the chunk of this index. Of audio it may have a shorter part of a unit, where loss
+    /// took the rest of it; what it has before and behind the chunk says nothing.
     #[must_use]
-    pub fn is_supported_by(&self, damaged: &Self) -> bool {
+    pub fn testimony(&self, damaged: &Self) -> Testimony {
         let known: BTreeSet<(u8, UnitDigest)> = self.units.iter().map(|unit| (unit.stream, unit.digest)).collect();
         let mut places: BTreeMap<(u8, Ticks), u32> = BTreeMap::new();
+        let mut spans: BTreeMap<u8, (Ticks, Ticks)> = BTreeMap::new();
         for unit in &self.units {
             let longest = places.entry((unit.stream, unit.pts)).or_default();
             *longest = (*longest).max(unit.len);
+            let span = spans.entry(unit.stream).or_insert((unit.dts, unit.dts));
+            *span = (span.0.min(unit.dts), span.1.max(unit.dts));
         }
+        let inside =
+            |unit: &&UnitEntry| spans.get(&unit.stream).is_some_and(|span| span.0 <= unit.dts && unit.dts <= span.1);
         let mut alike = 0;
-        for unit in &damaged.units {
+        for unit in damaged.units.iter().filter(inside) {
             if known.contains(&(unit.stream, unit.digest)) {
                 alike += 1;
                 continue;
@@ -189,10 +205,10 @@ impl UnitIndex {
             let whole = places.range((unit.stream, Ticks(i64::MIN))..=(unit.stream, unit.pts)).next_back();
             let is_part = unit.stream > 0 && whole.is_some_and(|(_, len)| unit.len < *len);
             if !is_part {
-                return false;
+                return Testimony::Against;
             }
         }
-        4 * alike >= 3 * self.units.len() && alike > 0
+        if alike > 0 && 4 * alike >= 3 * self.units.len() { Testimony::For } else { Testimony::Silent }
     }
 }
 

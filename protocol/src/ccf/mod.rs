@@ -27,7 +27,7 @@ pub use chunk::{
     Chunk, ChunkQuality, ChunkState, ChunkerEvent, CleanChunk, Mark, MarkKind, WithheldChunk, WithheldReason,
 };
 pub use chunker::Chunker;
-pub use combine::{AgreedUnit, Agreement, Bounds, CombineError, Voice};
+pub use combine::{AgreedUnit, Agreement, Bounds, CombineError, Testimony, Voice};
 pub use profile::{
     AUDIO_GRID, AUDIO_GRID_RADIO, Anchor, AudioCodec, AudioProfile, CCF_VERSION, ChunkPlan, Language, PCR_LEAD,
     PlanError, Profile, ProgramSelect, VideoCodec,

@@ -44,6 +44,8 @@ struct Vote {
     claim: Option<Claim>,
     /// Whether its device has all of the chunk, or only units that are in it.
     whole: bool,
+    /// Withheld, with something else in it than the chunk that it was held against: a voice for nothing that is known.
+    denies: bool,
     utc: UnixMillis,
     /// Order of arrival: of a subscriber's devices the first one speaks.
     arrived: u32,
@@ -73,8 +75,10 @@ pub(super) struct Ballot {
 pub(super) struct Tally {
     /// Subscribers per claim.
     pub(super) claims: BTreeMap<Claim, usize>,
-    /// Subscribers with a clean chunk.
+    /// Subscribers with a clean chunk, or units of one.
     pub(super) clean: usize,
+    /// Subscribers with units that are of no chunk somebody has.
+    pub(super) against: usize,
     /// Subscribers asked.
     pub(super) asked: usize,
     /// Every device asked has answered.
@@ -132,7 +136,7 @@ impl Ballot {
                 (before, now) if before == now => Cast::Repeated,
                 // Repaired meanwhile. What it has now says more than its pieces did.
                 (None, Some(_)) => {
-                    (vote.claim, vote.whole) = (claim, true);
+                    (vote.claim, vote.whole, vote.denies) = (claim, true, false);
                     vote.utc = utc;
                     Cast::New
                 }
@@ -147,20 +151,18 @@ impl Ballot {
         }
         self.arrivals += 1;
         let whole = claim.is_some();
-        self.votes.insert(device, Vote { subscriber: subscriber.clone(), claim, whole, utc, arrived: self.arrivals });
+        let (subscriber, arrived) = (subscriber.clone(), self.arrivals);
+        self.votes.insert(device, Vote { subscriber, claim, whole, denies: false, utc, arrived });
         Cast::New
     }
 
-    /// A device that withheld the chunk turns out to have nothing else than units of this one. False where it did not
-    /// withhold it.
-    pub(super) fn support(&mut self, device: DeviceId, claim: Claim) -> bool {
-        match self.votes.get_mut(&device) {
-            Some(vote) if !vote.whole && vote.claim != Some(claim) => {
-                vote.claim = Some(claim);
-                true
-            }
-            _ => false,
-        }
+    /// A device that withheld the chunk turns out to have nothing else than units of this one, or something else. False
+    /// where it did not withhold it, or that is known.
+    pub(super) fn testify(&mut self, device: DeviceId, claim: Claim, speaks_for: bool) -> bool {
+        let Some(vote) = self.votes.get_mut(&device).filter(|vote| !vote.whole) else { return false };
+        let before = (vote.claim, vote.denies);
+        (vote.claim, vote.denies) = (speaks_for.then_some(claim), !speaks_for);
+        before != (vote.claim, vote.denies)
     }
 
     pub(super) fn tally(&self) -> Tally {
@@ -171,8 +173,12 @@ impl Ballot {
             let voice = voices.entry(&vote.subscriber).or_insert((vote.arrived, claim));
             *voice = (*voice).min((vote.arrived, claim));
         }
+        let asked_deny = self.votes.iter().filter(|(device, vote)| vote.denies && self.asked.contains_key(device));
+        let deniers: BTreeSet<&SubscriberId> = asked_deny.map(|(_, vote)| &vote.subscriber).collect();
+        let silent = |subscriber: &&&SubscriberId| !voices.contains_key(**subscriber);
         let mut tally = Tally {
             clean: voices.len(),
+            against: deniers.iter().filter(silent).count(),
             asked: self.asked.values().collect::<BTreeSet<_>>().len(),
             complete: self.asked.keys().all(|device| self.votes.contains_key(device)),
             claims: BTreeMap::new(),

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::ccf::Testimony;
 use crate::ids::{ChunkCid, ChunkIndex, DeviceId, Slot, SubscriberId, TimelineId};
 use crate::limits::{MAX_OPEN_SLOTS_PER_DEVICE, MAX_SETTLED_SLOTS, MAX_SLOTS_IN_TRUTH, MAX_WITNESSES_PER_SLOT};
 use crate::time::{Micros, Mono, UnixMillis};
@@ -139,8 +140,8 @@ pub struct TruthCounters {
     pub withdrawn: u64,
     /// Times that more witnesses were asked.
     pub asked_again: u64,
-    /// Damaged receptions that spoke for a chunk.
-    pub supports: u64,
+    /// Damaged receptions that spoke for a chunk, or against it.
+    pub testimonies: u64,
     /// Chunks made of several damaged receptions.
     pub assembled: u64,
 }
@@ -162,7 +163,7 @@ struct Active {
 /// Decides what is true on one channel. See the [module](super) for the rules.
 ///
 /// Input: [`handle_recorder`](Self::handle_recorder), [`handle_recorder_gone`](Self::handle_recorder_gone),
-/// [`handle_report`](Self::handle_report), [`handle_support`](Self::handle_support),
+/// [`handle_report`](Self::handle_report), [`handle_testimonies`](Self::handle_testimonies),
 /// [`handle_assembled`](Self::handle_assembled), [`handle_reference`](Self::handle_reference),
 /// [`handle_timeout`](Self::handle_timeout), `restore_*`. Output: [`poll_action`](Self::poll_action) until empty,
 /// then [`poll_timeout`](Self::poll_timeout). Getters: [`state`](Self::state), [`holders`](Self::holders),
@@ -268,14 +269,16 @@ impl Truth {
         Heard::Taken
     }
 
-    /// A recorder that withheld a chunk has nothing else than units of this one ([`UnitIndex::is_supported_by`]): a voice
-    /// for it, though no copy.
-    ///
-    /// [`UnitIndex::is_supported_by`]: crate::ccf::UnitIndex::is_supported_by
-    pub fn handle_support(&mut self, now: Mono, device: DeviceId, slot: Slot, claim: Claim) {
-        let taken = self.active.get_mut(&slot).is_some_and(|active| active.ballot.support(device, claim));
-        if taken {
-            self.counters.supports += 1;
+    /// What recorders withheld was held against this chunk: each speaks for it, though it has no copy; or against it; or says
+    /// nothing.
+    pub fn handle_testimonies(&mut self, now: Mono, slot: Slot, claim: Claim, said: &[(DeviceId, Testimony)]) {
+        let Some(active) = self.active.get_mut(&slot) else { return };
+        let mut news = 0;
+        for (device, testimony) in said.iter().filter(|(_, testimony)| *testimony != Testimony::Silent) {
+            news += u64::from(active.ballot.testify(*device, claim, *testimony == Testimony::For));
+        }
+        self.counters.testimonies += news;
+        if news > 0 {
             self.review(now, slot, false);
         }
     }
@@ -655,7 +658,7 @@ impl Truth {
     }
 }
 
-/// More than half of the subscribers with a clean chunk, and at least two.
+/// More than half of the subscribers with a clean chunk, or with something that is of another one; and at least two.
 fn agreed(tally: &Tally, count: usize) -> bool {
-    count >= 2 && 2 * count > tally.clean
+    count >= 2 && 2 * count > tally.clean + tally.against
 }

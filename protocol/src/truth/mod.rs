@@ -17,8 +17,8 @@
 //! - *Confirmed* takes more than half of the subscribers asked. Where that is not reached, more are asked. Once nobody
 //!   is left, silent and damaged recorders abstain, and more than half of the clean ones decide, at least two: a small
 //!   group with a dead tuner in it must still agree.
-//! - A damaged recorder speaks for the chunk that has all its units, and makes it confirmed like a clean one, though it
-//!   holds no copy. A chunk that nobody has whole is confirmed once the seed has made it of units that two subscribers
+//! - A damaged recorder speaks for the chunk that has all its units, like a clean one, though it holds no copy; and against
+//!   one that has others in their place. A chunk that nobody has whole is confirmed once the seed has made it of units that two subscribers
 //!   each have alike.
 //! - Objections after a decision make the seed draw further witnesses; a decision that they outweigh is withdrawn.
 //! - Every table is bounded (`limits.rs`), and whoever is over a bound is told so.

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::ccf::WithheldReason;
+use crate::ccf::{Testimony, WithheldReason};
 use crate::ids::{ChannelId, ChunkCid, ChunkIndex, DeviceId, Slot, SubscriberId, TimelineId, UnitDigest};
 use crate::limits::{MAX_OPEN_SLOTS_PER_DEVICE, MAX_REPORTS_PER_SLOT, WITNESS_EPOCH_CHUNKS};
 use crate::time::{Micros, Mono, Pts33, Ticks, UnixMillis};
@@ -155,18 +155,37 @@ fn damaged_recorders_that_have_nothing_else_confirm_a_lone_clean_one() {
     time_out(&mut truth);
     assert!(matches!(actions(&mut truth)[..], [TruthAction::Single { .. }]));
     // One that did not withhold it, and one that said nothing, have no such voice.
-    truth.handle_support(Mono(9), device(0), slot(7), claim(2));
-    truth.handle_support(Mono(9), device(9), slot(7), claim(1));
+    truth.handle_testimonies(Mono(9), slot(7), claim(2), &[(device(0), Testimony::For)]);
+    truth.handle_testimonies(Mono(9), slot(7), claim(1), &[(device(9), Testimony::For)]);
+    truth.handle_testimonies(Mono(9), slot(7), claim(1), &[(device(2), Testimony::Silent)]);
     assert_eq!(actions(&mut truth), []);
-    truth.handle_support(Mono(9), device(1), slot(7), claim(1));
+    truth.handle_testimonies(Mono(9), slot(7), claim(1), &[(device(1), Testimony::For)]);
     let confirmed = actions(&mut truth);
     let [TruthAction::Confirmed { claim: said, supporters, .. }] = &confirmed[..] else { panic!("{confirmed:?}") };
     assert_eq!((*said, supporters.as_slice()), (claim(1), &[device(0)][..]), "only one holds a copy");
     assert_eq!(truth.holders(slot(7), &cid(1)), [device(0)]);
-    assert_eq!(truth.counters().supports, 1);
+    assert_eq!(truth.counters().testimonies, 1);
     // What was damaged is whole later: it holds a copy now.
     assert_eq!(hear(&mut truth, 10, 1, &clean(1)), Heard::Taken);
     assert_eq!(truth.holders(slot(7), &cid(1)).len(), 2);
+}
+
+#[test]
+fn damaged_recorders_outweigh_a_liar_and_its_helper() {
+    let mut truth = channel(5);
+    hear(&mut truth, 0, 0, &clean(1));
+    (1..5).for_each(|n| {
+        hear(&mut truth, 0, n, &damaged());
+    });
+    time_out(&mut truth);
+    actions(&mut truth);
+    let against = [(device(1), Testimony::Against), (device(2), Testimony::Against)];
+    truth.handle_testimonies(Mono(9), slot(7), claim(1), &against);
+    assert_eq!(actions(&mut truth), [], "still one home's word");
+    truth.handle_testimonies(Mono(9), slot(7), claim(1), &[(device(3), Testimony::For)]);
+    assert_eq!(actions(&mut truth), [TruthAction::Disputed { slot: slot(7) }], "two for it, two against it");
+    truth.handle_testimonies(Mono(9), slot(7), claim(1), &[(device(4), Testimony::For)]);
+    assert!(matches!(actions(&mut truth)[..], [TruthAction::Confirmed { .. }]), "three for it");
 }
 
 #[test]
@@ -179,7 +198,7 @@ fn devices_of_one_subscriber_support_each_other_in_vain() {
     hear(&mut truth, 0, 1, &damaged());
     time_out(&mut truth);
     actions(&mut truth);
-    truth.handle_support(Mono(9), device(1), slot(7), claim(1));
+    truth.handle_testimonies(Mono(9), slot(7), claim(1), &[(device(1), Testimony::For)]);
     assert_eq!(actions(&mut truth), []);
 }
 

@@ -116,7 +116,7 @@ impl Desk {
         let channel = self.channels.get(id)?;
         let record = channel.slots.get(&slot).filter(|_| channel.pieces.is_news(slot))?;
         match &record.state {
-            SlotState::Single { cid, .. } if record.stored => Some(MendTask::Support(record.claim(*cid))),
+            SlotState::Single { cid, .. } if record.stored => Some(MendTask::Hear(record.claim(*cid))),
             SlotState::Damaged => {
                 let (pts, opening, _) = channel.pieces.beginning(slot)?;
                 let (_, next) = channel.slots.range(slot..).nth(1)?;
@@ -138,9 +138,9 @@ impl Desk {
         let MendDone { channel: id, slot, outcome } = done;
         let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
         match outcome {
-            MendOutcome::Supported { claim, by } => {
-                tracing::debug!(channel = %id, %slot, cid = %claim.cid, by = by.len(), "damaged receptions looked at");
-                by.into_iter().for_each(|device| channel.truth.handle_support(now, device, slot, claim));
+            MendOutcome::Heard { claim, said } => {
+                tracing::debug!(channel = %id, %slot, cid = %claim.cid, ?said, "damaged receptions were heard");
+                channel.truth.handle_testimonies(now, slot, claim, &said);
             }
             MendOutcome::Assembled { claim, fetched } => {
                 let utc = channel.pieces.beginning(slot).map_or(UnixMillis(0), |(_, _, utc)| utc);

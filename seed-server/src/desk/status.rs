@@ -71,8 +71,8 @@ pub struct ChannelStatus {
     pub objections: u64,
     /// Decisions withdrawn.
     pub withdrawn: u64,
-    /// Damaged receptions that spoke for a chunk.
-    pub supports: u64,
+    /// Damaged receptions that spoke for a chunk, or against it.
+    pub testimonies: u64,
     /// Chunks made of several damaged receptions.
     pub assembled: u64,
 }
@@ -188,7 +188,7 @@ impl Desk {
 fn channel_status(channel: &super::ChannelDesk) -> ChannelStatus {
     let count = |test: fn(&SlotState) -> bool| channel.slots.values().filter(|slot| test(&slot.state)).count() as u64;
     let truth: TruthCounters = channel.truth.counters();
-    let TruthCounters { reports, contradictions, objections, withdrawn, supports, assembled, .. } = truth;
+    let TruthCounters { reports, contradictions, objections, withdrawn, testimonies, assembled, .. } = truth;
     ChannelStatus {
         channel: channel.setup.id.clone(),
         recorders: channel.recorders.len(),
@@ -204,7 +204,7 @@ fn channel_status(channel: &super::ChannelDesk) -> ChannelStatus {
         contradictions,
         objections,
         withdrawn,
-        supports,
+        testimonies,
         assembled,
     }
 }

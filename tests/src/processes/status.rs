@@ -61,8 +61,8 @@ pub struct SeedChannel {
     pub objections: u64,
     /// Decisions withdrawn.
     pub withdrawn: u64,
-    /// Damaged receptions that spoke for a chunk.
-    pub supports: u64,
+    /// Damaged receptions that spoke for a chunk, or against it.
+    pub testimonies: u64,
     /// Chunks made of several damaged receptions.
     pub assembled: u64,
 }
