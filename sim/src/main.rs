@@ -4,7 +4,6 @@
 //! yet here: playback demand, links other than uplinks, peers' copies.
 
 mod report;
-mod rng;
 mod scenario;
 mod world;
 

@@ -14,6 +14,10 @@ pub enum Purpose {
     On = 4,
     /// How long a home stays off.
     Off = 5,
+    /// How much longer than others a packet is on its way.
+    Jitter = 6,
+    /// Whether a packet is lost.
+    Loss = 7,
 }
 
 /// Source of all chance in a run.

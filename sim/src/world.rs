@@ -13,8 +13,8 @@ use aftercast_protocol::ids::{ChannelId, ChunkCid, ChunkIndex, DeviceId, Slot, S
 use aftercast_protocol::time::{Micros, Mono, Pts33, Ticks, UnixMillis};
 use aftercast_protocol::truth::{Claim, Heard, Reception, Report, SlotState, Standing, Truth, TruthAction};
 
-use crate::rng::{Purpose, Rng};
 use crate::scenario::{Homes, Scenario};
+use aftercast_sim::rng::{Purpose, Rng};
 
 /// Time for a message there and its answer back.
 const ROUND_TRIP: Micros = Micros::from_millis(50);
