@@ -107,7 +107,12 @@ pub enum MendOutcome {
         fetched: u64,
     },
     /// Neither.
-    Failed(String),
+    Failed {
+        /// Why.
+        reason: String,
+        /// Whether another try may help: some home did not answer.
+        unheard: bool,
+    },
 }
 
 /// Works until the desk is gone.
@@ -120,11 +125,14 @@ pub async fn work(
 ) {
     let mender = Mender { lanes: LanePool::new(net.clone(), 1), net, store, metrics };
     while let Some(MendJob { channel, slot, task, pieces }) = jobs.recv().await {
+        let mut unheard = false;
         let outcome = match task {
-            MendTask::Hear(claim) => mender.hear(claim, &pieces).await,
-            MendTask::Assemble { profile, place, next } => mender.assemble(&profile, place, next, &pieces).await,
+            MendTask::Hear(claim) => mender.hear(claim, &pieces, &mut unheard).await,
+            MendTask::Assemble { profile, place, next } => {
+                mender.assemble(&profile, place, next, &pieces, &mut unheard).await
+            }
         };
-        let outcome = outcome.unwrap_or_else(MendOutcome::Failed);
+        let outcome = outcome.unwrap_or_else(|reason| MendOutcome::Failed { reason, unheard });
         if desk.send(Input::Mend(MendDone { channel, slot, outcome })).await.is_err() {
             return;
         }
@@ -139,9 +147,13 @@ struct Mender {
 }
 
 impl Mender {
-    async fn hear(&self, claim: Claim, pieces: &[Piece]) -> Result<MendOutcome, String> {
+    async fn hear(&self, claim: Claim, pieces: &[Piece], unheard: &mut bool) -> Result<MendOutcome, String> {
         let index = self.stored_index(claim.cid, claim.pts).await?;
         let heard = self.indexes(claim.pts, pieces).await;
+        *unheard = heard.iter().any(Option::is_none);
+        if *unheard && heard.iter().all(Option::is_none) {
+            return Err("no home answers".to_owned());
+        }
         let said = pieces.iter().zip(&heard);
         let said = said.filter_map(|(piece, own)| Some((piece.device, index.testimony(own.as_ref()?)))).collect();
         Ok(MendOutcome::Heard { claim, said })
@@ -153,12 +165,14 @@ impl Mender {
         place: Place,
         next: (ChunkCid, Pts33),
         pieces: &[Piece],
+        unheard: &mut bool,
     ) -> Result<MendOutcome, String> {
         let Place { pts, duration, opening } = place;
         let after = self.stored_index(next.0, next.1).await?;
         let first = after.units.iter().find(|unit| unit.stream == 0).ok_or("the next chunk has no units")?;
         let bounds = Bounds { opening, duration, next_dts: Ticks(duration.0 + first.dts.0) };
         let heard = self.indexes(pts, pieces).await;
+        *unheard = heard.iter().any(Option::is_none);
         let mut numbers: BTreeMap<&SubscriberId, u64> = BTreeMap::new();
         let mut voices = Vec::new();
         let mut devices = Vec::new();
@@ -181,6 +195,7 @@ impl Mender {
                 let Some(piece) = devices.get(voice) else { continue };
                 let parts = self.units(piece, &ranges).await.unwrap_or_else(|error| {
                     tracing::debug!(device = %piece.device, %error, "a home did not give its units");
+                    *unheard = true;
                     Vec::new()
                 });
                 let mut taken = 0;

@@ -203,8 +203,12 @@ fn recording_line(one: &Value) -> String {
     let count = |value: &Value| value.as_u64().unwrap_or(0);
     let from = Duration::from_millis(wall().0.saturating_sub(count(&one["from"])));
     let playable = one["manifest"]["chunks"].as_u64().map_or("?".to_owned(), |n| n.to_string());
+    let repaired = match count(&one["repaired"]) {
+        0 => String::new(),
+        repaired => format!(", {repaired} repaired"),
+    };
     format!(
-        "{}  {:<16} {:<10} began {} min ago, {} chunks received, {} playable",
+        "{}  {:<16} {:<10} began {} min ago, {} chunks received whole{repaired}, {} playable",
         text(&one["id"]),
         text(&one["channel"]),
         text(&one["state"]),
@@ -238,6 +242,10 @@ fn status_text(status: &Value) -> String {
             mib(&status["uplink"]["sent"]["to_peers"])
         ),
     ];
+    if status["repair"]["chunks"].as_u64().unwrap_or(0) > 0 {
+        let (chunks, fetched) = (&status["repair"]["chunks"], mib(&status["repair"]["fetched_bytes"]));
+        lines.push(format!("repaired    {chunks} damaged chunks, for {fetched} MiB from others"));
+    }
     for (channel, input) in status["inputs"].as_object().into_iter().flatten() {
         lines.push(format!("input       {channel}: {} {}", text(&input["state"]), text(&input["reason"])));
     }

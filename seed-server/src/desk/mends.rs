@@ -5,15 +5,20 @@ use std::collections::BTreeMap;
 use aftercast_protocol::ccf::WithheldReason;
 use aftercast_protocol::ids::{ChannelId, ChunkCid, DeviceId, Slot, UnitDigest};
 use aftercast_protocol::limits::{MAX_TRACKED_ANCHORS, MAX_WITNESSES_PER_SLOT};
-use aftercast_protocol::time::{Pts33, UnixMillis};
+use aftercast_protocol::time::{Micros, Mono, Pts33, UnixMillis};
 use aftercast_protocol::truth::{Reception, Report};
 
 use super::Desk;
+use super::channel::ChannelDesk;
 use crate::ledger::{LedgerError, SlotState};
 use crate::mend::{MendDone, MendJob, MendOutcome, MendTask, Piece, Place};
 
 /// Homes whose units are looked at for one chunk: eight with one loss each seldom lack the same unit.
 const MAX_VOICES: usize = 8;
+
+/// How long after a home did not answer a chunk is looked at again, and how often.
+const AGAIN: Micros = Micros::from_secs(10);
+const TRIES: u32 = 6;
 
 /// What one home said of its part of a chunk.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +35,8 @@ pub(super) struct Pieces {
     by_slot: BTreeMap<Slot, BTreeMap<DeviceId, Held>>,
     /// How many homes there were when a chunk was last looked at: without another one nothing else comes of it.
     looked: BTreeMap<Slot, usize>,
+    /// When to look again at those that a home did not answer for, and how often that was done.
+    again: BTreeMap<Slot, (Mono, u32)>,
 }
 
 impl Pieces {
@@ -55,6 +62,26 @@ impl Pieces {
     pub fn forget(&mut self, slot: Slot) {
         self.by_slot.remove(&slot);
         self.looked.remove(&slot);
+        self.again.remove(&slot);
+    }
+
+    /// A home did not answer; it may do so later.
+    fn look_again(&mut self, slot: Slot, now: Mono) {
+        let known = &self.by_slot;
+        self.again.retain(|slot, _| known.contains_key(slot));
+        let (at, tries) = self.again.entry(slot).or_insert((now, 0));
+        (*at, *tries) = (now + AGAIN, *tries + 1);
+    }
+
+    /// Those to be looked at again by now.
+    fn take_due(&mut self, now: Mono) -> Vec<Slot> {
+        let due = |(slot, (at, tries)): (&Slot, &(Mono, u32))| (*at <= now && *tries <= TRIES).then_some(*slot);
+        let due: Vec<Slot> = self.again.iter().filter_map(due).collect();
+        for slot in &due {
+            self.looked.remove(slot);
+            self.again.entry(*slot).and_modify(|(at, _)| *at = now + AGAIN);
+        }
+        due
     }
 
     fn of(&self, slot: Slot) -> impl Iterator<Item = (&DeviceId, &Held)> {
@@ -112,6 +139,16 @@ impl Desk {
         before.into_iter().for_each(|before| self.consider_mend(id, before));
     }
 
+    /// Looks again at chunks that homes did not answer for.
+    pub(super) fn mend_again(&mut self) {
+        let now = self.tools.clock.mono();
+        let due = |(id, channel): (&ChannelId, &mut ChannelDesk)| {
+            channel.pieces.take_due(now).into_iter().map(|slot| (id.clone(), slot)).collect::<Vec<_>>()
+        };
+        let due: Vec<(ChannelId, Slot)> = self.channels.iter_mut().flat_map(due).collect();
+        due.iter().for_each(|(id, slot)| self.consider_mend(id, *slot));
+    }
+
     fn mend_task(&self, id: &ChannelId, slot: Slot) -> Option<MendTask> {
         let channel = self.channels.get(id)?;
         let record = channel.slots.get(&slot).filter(|_| channel.pieces.is_news(slot))?;
@@ -150,8 +187,11 @@ impl Desk {
                 self.carry_out()?;
                 self.handle_stored(now, claim.cid)?;
             }
-            MendOutcome::Failed(reason) => {
+            MendOutcome::Failed { reason, unheard } => {
                 tracing::info!(channel = %id, %slot, reason, "a damaged chunk cannot be made yet");
+                if unheard {
+                    channel.pieces.look_again(slot, now);
+                }
             }
         }
         Ok(())

@@ -222,6 +222,7 @@ impl Desk {
         if self.duties.poll_timeout().is_some_and(|at| at <= now) {
             self.duties.handle_timeout(now);
         }
+        self.mend_again();
         self.carry_out()
     }
 
