@@ -57,7 +57,8 @@ fn a_damaged_recording_is_made_whole_by_peers_before_anybody_watches() {
     let whole = stage.programme.chunk_bytes() / count * repaired;
     let fetched = status.repair.fetched_bytes;
     assert!(fetched * 3 < whole, "{fetched} bytes were fetched to repair {whole}");
-    assert_eq!(status.store.held, count, "repaired chunks are offered to others like any");
+    let held = |status: &NodeStatus| (status.store.held == count).then_some(());
+    weak.node.wait_for("repaired chunks are offered to others like any", PATIENCE, held).expect("offered");
     weak.finish(count).expect("its manifest is whole");
     for mut home in recorders {
         home.node.stop().expect("ends");

@@ -184,7 +184,12 @@ impl Library {
         Ok(())
     }
 
-    fn hold_confirmed(&self, cid: ChunkCid, fact: &KnownFact, channel: &ChannelId) -> Result<(), LibraryError> {
+    pub(super) fn hold_confirmed(
+        &self,
+        cid: ChunkCid,
+        fact: &KnownFact,
+        channel: &ChannelId,
+    ) -> Result<(), LibraryError> {
         let kind = self.store.chunk(cid)?.and_then(|info| ChunkNote::decode(&info.note)).map(|note| note.kind);
         let note = ChunkNote {
             // A salvaged form that is the chunk itself lacks nothing.

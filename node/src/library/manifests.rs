@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aftercast_protocol::ids::{ChunkCid, DeviceId, RecordingId, Slot};
-use aftercast_protocol::manifest::{Entry, Manifest, PageCollector, RawManifestPage};
+use aftercast_protocol::manifest::{Content, Entry, Manifest, PageCollector, RawManifestPage};
+use aftercast_protocol::truth::Class;
 use aftercast_store::{Durability, PutError};
 use minicbor::{Decode, Encode};
 
+use super::facts::KnownFact;
 use super::{ChunkNote, Library, LibraryError, decode, encode, rows};
 
 /// A page and who signed it, so that it can be verified when it is read back.
@@ -69,18 +71,23 @@ impl Library {
             places.keys().filter_map(unplaced).collect()
         };
         self.change_entries(ours, |entry| entry.slot = entry.cid().and_then(|cid| places.get(&cid).copied()))?;
-        let proven: Vec<(u64, Slot)> = {
+        let proven: Vec<(u64, KnownFact, bool)> = {
             let state = self.state();
             let Some(known) = state.channels.get(&manifest.channel) else { return Ok(()) };
             let whole = |entry: &Entry| {
                 let seq = *known.by_pts.get(&entry.pts)?;
                 let own = known.entries.get(&seq).filter(|own| !own.repaired)?;
-                (own.salvaged()? == entry.cid()?).then_some((seq, entry.slot))
+                let Content::Chunk { cid, confirmed, .. } = entry.content else { return None };
+                let fact = KnownFact { cid, slot: entry.slot, class: Class::default(), utc: entry.utc };
+                (own.salvaged()? == cid).then_some((seq, fact, confirmed))
             };
             manifest.entries.iter().filter_map(whole).collect()
         };
-        for (seq, slot) in proven {
-            self.proven(&manifest.channel, seq, slot)?;
+        for (seq, fact, confirmed) in proven {
+            self.proven(&manifest.channel, seq, fact.slot)?;
+            if confirmed && self.store.is_complete(fact.cid) {
+                self.hold_confirmed(fact.cid, &fact, &manifest.channel)?;
+            }
         }
         for (cid, slot) in places {
             let unplaced = self.state().holdings.get(&cid).is_some_and(|holding| holding.slot.is_none());
