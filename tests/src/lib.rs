@@ -10,6 +10,8 @@
 //! `processes` runs seeds and nodes and `device` is a device without a product's manners; a `stage` is what an
 //! end-to-end test begins with. `demo` puts everything together and `report` says what came of it.
 //!
+//! `link` is a proxy that makes a link of loopback: rate, delay, losses, outages, as the simulator has them.
+//!
 //! `table` runs every recipe over every combination of codecs and judges each chunk (`make table`).
 //!
 //! Nothing that makes or harms a broadcast uses the product's transport stream code: it must be able to disagree.
@@ -18,6 +20,7 @@ pub mod broadcast;
 pub mod demo;
 pub mod device;
 pub mod impair;
+pub mod link;
 pub mod media;
 pub mod players;
 pub mod processes;
