@@ -213,6 +213,9 @@ pub const SERVE_PEERS: usize = 512;
 /// Peers whose score is remembered, 100 bytes each; over it the one not heard of for longest is forgotten.
 pub const MAX_SCORES: usize = 4096;
 
+/// Peers remembered as not reached, 40 bytes each; over it the one tried longest ago is forgotten.
+pub const MAX_UNREACHABLE: usize = 1024;
+
 /// Banned peers remembered; over it the oldest ban is forgotten. Devices are enrolled, so new names are not free.
 pub const MAX_BANS: usize = 4096;
 

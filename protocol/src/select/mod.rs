@@ -20,15 +20,24 @@
 //! - Outstanding bytes per source are bounded by what it carries in about a second: lanes stay full, and a change of
 //!   mind costs little.
 //! - A source that falls behind loses its tail to one that is at least twice as fast, after a second of doubt; its
-//!   request is trimmed, so the same group is never asked of two at a time.
+//!   request is trimmed, so that no group comes twice.
+//! - Only what a player needs next, of a source that is late beyond its deviation, is asked of a second one as well
+//!   (hedging), within 3 % of the useful bytes; who comes second is cancelled.
+//! - What is played within two seconds is asked for in short queues: it comes about in order, a silence is noticed
+//!   early, and whoever helps out has little to do before.
+//! - One in sixteen requests that have time goes to a source of which little is known, and a line that had a rest is
+//!   expected half-way between its average and its best: who was slow once is not slow for ever.
+//! - Holders are looked for while fewer than eight are connected, or fewer than two in good standing have nothing to
+//!   do: before they run out, not after.
 //! - Home first: where a source on the local network is in time, no other is asked.
 //!
 //! Promises: a chunk is not given up while a source is left that could bring it, a deadline passed only makes it more
 //! urgent; a proven liar is never asked again and costs at most what was in flight; a slow or silent source is asked
-//! less and later; nothing grows past its limit; the same events give the same actions.
+//! less and later; a group is asked of two at most, and seldom; nothing grows past its limit; the same events give the same actions.
 //!
 //! Not here: connections, lanes, verification, and who may hold what.
 
+mod hedge;
 mod plan;
 mod repairs;
 mod selector;
@@ -229,6 +238,12 @@ pub struct SelectStats {
     pub splits: u64,
     /// Requests, among these, whose tail or whole went to the seed because a peer would have been late.
     pub takeovers: u64,
+    /// Times that what was needed next, and late, was asked of a second source as well.
+    pub hedges: u64,
+    /// Bytes asked for twice; [`Self::duplicate_bytes`] says how many of them came twice.
+    pub hedged_bytes: u64,
+    /// Requests made to learn what a source carries.
+    pub explored: u64,
     /// Sources found stalled.
     pub stalls: u64,
     /// Answers of Busy.

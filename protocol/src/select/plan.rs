@@ -15,36 +15,47 @@ const TICK: Micros = Micros::from_millis(100);
 const HYSTERESIS: Micros = Micros::from_secs(1);
 /// How long a silence must last where there is none; doubled with each failure in a row, as the source may be slow.
 const PATIENCE: Micros = Micros::from_secs(2);
+/// How long a silence must last where there is an alternative and what is awaited is needed within [`PRESSED`].
+const PATIENCE_PRESSED: Micros = Micros::from_millis(300);
+const PRESSED: Micros = Micros::from_secs(2);
 /// The silence allowed once the seed has to step in.
-const PATIENCE_LATE: Micros = Micros::from_millis(100);
+pub(super) const PATIENCE_LATE: Micros = Micros::from_millis(100);
 /// One lane may be silent for this long while others of its source move.
 const LANE_PATIENCE: Micros = Micros::from_secs(5);
 /// A tail moves to a source that brings it at least this many times sooner.
 const SPEEDUP: u64 = 2;
 /// Allowance for what the seed's expected time does not know.
 const SEED_MARGIN: Micros = Micros::from_millis(250);
+/// Of so many requests for what is not urgent, one goes to a source of which little is known.
+const EXPLORE_EVERY: u64 = 16;
+/// Most groups of such a request: enough to learn a rate.
+const EXPLORE_GROUPS: u32 = 4;
+/// Holders in good standing beyond those in use: one may fail while another is looked for.
+const RESERVE: usize = 2;
 /// Without any source for so long after its deadline, a chunk is called given up.
 const ALONE: Micros = Micros::from_secs(5);
 
-const GROUP: u64 = GROUP_BYTES as u64;
+pub(super) const GROUP: u64 = GROUP_BYTES as u64;
 
 /// A source that could be asked for a piece of a want.
-struct Candidate {
-    source: Source,
+pub(super) struct Candidate {
+    pub source: Source,
     /// Groups it may be asked for now.
-    room: u32,
+    pub room: u32,
     /// When a piece would be here.
     arrival: Mono,
     /// Whether that is before the deadline.
     in_time: bool,
     /// Whether it is on trial.
-    on_trial: bool,
+    pub on_trial: bool,
     /// Order of choice: in time and not on trial before others, home before elsewhere before the seed, early before late.
     order: (bool, u8, Mono, Source),
 }
 
 impl Selector {
     pub(super) fn plan(&mut self) {
+        let now = self.now;
+        self.sources.values_mut().for_each(|source| source.rest(now));
         self.end_stalls();
         let mut wants: Vec<_> = self.wants.values().map(|want| want.order(self.now, self.config.urgent)).collect();
         wants.sort_unstable();
@@ -53,6 +64,7 @@ impl Selector {
             self.assign(cid);
         }
         self.split();
+        self.hedge();
     }
 
     /// When to call [`Selector::handle_timeout`] if nothing happens before; none if only an event can change things.
@@ -93,7 +105,7 @@ impl Selector {
     }
 
     /// How long a source may be silent beyond its expected gap: long where nobody else could do it.
-    fn patience(&self, source: Source, state: &SourceState) -> Micros {
+    pub(super) fn patience(&self, source: Source, state: &SourceState) -> Micros {
         let doublings = state.score.failing.min(5);
         let alone = Micros(PATIENCE.0.max(state.gap().0) << doublings);
         let requests = state.requests.iter().filter_map(|id| self.requests.get(id));
@@ -109,7 +121,11 @@ impl Selector {
         }) {
             return alone;
         }
-        if due && source != Source::Seed { PATIENCE_LATE } else { HYSTERESIS }
+        match source {
+            Source::Peer(_) if due => PATIENCE_LATE,
+            _ if want.want.deadline <= self.now + PRESSED => PATIENCE_PRESSED,
+            _ => HYSTERESIS,
+        }
     }
 
     /// Whether a lane has been silent for far longer than all that its source owes us takes.
@@ -122,9 +138,18 @@ impl Selector {
 
     fn needs_holders(&self, want: &WantState) -> bool {
         let peers = self.peers_up(want);
-        // An upload's source is chosen by its duty, stand-ins included.
-        let enough = if want.want.class == Class::Upload { 1 } else { self.config.min_holders };
-        peers < enough
+        match want.want.class {
+            // An upload's source is chosen by its duty, stand-ins included.
+            Class::Upload => peers < 1,
+            _ => peers < self.config.min_holders || self.lacks_reserve(want),
+        }
+    }
+
+    /// Whether too few holders would be left if one of those in use failed: what has failed lately does not count.
+    fn lacks_reserve(&self, want: &WantState) -> bool {
+        let peers = want.holders.iter().filter(|&&holder| holder != Source::Seed);
+        let spare = peers.filter_map(|peer| self.sources.get(peer)).filter(|state| !state.is_on_trial());
+        spare.filter(|state| state.requests.is_empty()).count() < RESERVE
     }
 
     fn peers_up(&self, want: &WantState) -> usize {
@@ -189,6 +214,9 @@ impl Selector {
             let end = front.end.min(front.start.saturating_add(candidate.room));
             (candidate.source, GroupRange::new(front.start, end))
         };
+        if let Some(other) = candidates.iter().find(|other| self.explores(want, other)) {
+            return Some(take_front(&Candidate { room: other.room.min(EXPLORE_GROUPS), ..*other }));
+        }
         if best.room > 0 {
             return Some(take_front(best));
         }
@@ -205,10 +233,24 @@ impl Selector {
         Some((other.source, GroupRange::new(back.start.max(back.end.saturating_sub(other.room)), back.end)))
     }
 
+    /// Whether the next request goes to this source in order to learn what it carries: who looked slow once, or was
+    /// never asked, would never be asked again while others are good enough, and be missed when they are not.
+    fn explores(&self, want: &WantState, candidate: &Candidate) -> bool {
+        let turn = self.unhurried % EXPLORE_EVERY == EXPLORE_EVERY - 1;
+        let idle = |state: &SourceState| state.requests.is_empty() && !state.is_known(self.now);
+        turn && !want.is_urgent(self.now, self.config.urgent)
+            && matches!(candidate.source, Source::Peer(_))
+            && candidate.in_time
+            && !candidate.on_trial
+            && candidate.room > 0
+            && self.sources.get(&candidate.source).is_some_and(idle)
+    }
+
     /// Sources that may be asked for a want now, best first. `open` groups are to be dealt out.
-    fn candidates(&self, want: &WantState, open: u32) -> Vec<Candidate> {
+    pub(super) fn candidates(&self, want: &WantState, open: u32) -> Vec<Candidate> {
         let due = self.seed_due(want);
         let urgent = want.is_urgent(self.now, self.config.urgent);
+        let pressed = want.want.in_order && want.is_urgent(self.now, PRESSED);
         let mut usable: Vec<_> = want
             .holders
             .iter()
@@ -225,6 +267,7 @@ impl Selector {
             .into_iter()
             .map(|(source, state)| {
                 let room = state.room(urgent, want.want.in_order, spread);
+                let room = if pressed { room.min(state.pressed_room(self.owed(state, want))) } else { room };
                 let arrival = state.arrival(self.now, u64::from(room.max(1)) * GROUP);
                 // A group's time in hand, as rates waver. Among those who would be late only being less late counts.
                 let in_time = arrival + state.gap() <= want.want.deadline;
@@ -236,6 +279,12 @@ impl Selector {
             .collect();
         candidates.sort_unstable_by_key(|candidate| candidate.order);
         self.keep_home(want, candidates)
+    }
+
+    /// Groups of a chunk that a source has been asked for and has not brought.
+    fn owed(&self, source: &SourceState, want: &WantState) -> u32 {
+        let requests = source.requests.iter().filter_map(|id| self.requests.get(id));
+        requests.filter(|request| request.cid == want.want.cid).map(|request| request.range.len()).sum()
     }
 
     /// Where a source at home would bring all that is missing in time, the others are left alone.
@@ -252,12 +301,17 @@ impl Selector {
         candidates
     }
 
-    fn request(&mut self, cid: ChunkCid, source: Source, range: GroupRange) {
+    pub(super) fn request(&mut self, cid: ChunkCid, source: Source, range: GroupRange) {
         let id = self.next_request_id();
         let (Some(want), Some(state)) = (self.wants.get_mut(&cid), self.sources.get_mut(&source)) else { return };
         match &mut want.progress {
-            Some(progress) => progress.asked.insert_range(range),
+            Some(progress) => progress.ask(range),
             None => want.probe = Some(id),
+        }
+        if !want.is_urgent(self.now, self.config.urgent) {
+            let turn = self.unhurried % EXPLORE_EVERY == EXPLORE_EVERY - 1;
+            self.stats.explored += u64::from(turn && !state.is_known(self.now) && state.requests.is_empty());
+            self.unhurried += 1;
         }
         let arrival = state.arrival(self.now, u64::from(range.len()) * GROUP) - self.now;
         state.note_request(self.now, id, range.len());
@@ -398,6 +452,9 @@ impl Selector {
             let slow = request.source;
             if let Some(slow) = self.sources.get_mut(&slow) {
                 slow.note_settled(moved.len());
+            }
+            if let Some(progress) = self.wants.get_mut(&cid).and_then(|want| want.progress.as_mut()) {
+                moved.iter().for_each(|index| progress.miss(index));
             }
             self.actions.push_back(Action::Trim { id, end: moved.start });
         }

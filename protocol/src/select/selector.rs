@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
+use super::hedge::HedgeBudget;
 use super::source::SourceState;
 use super::want::{Progress, RequestState, WantState};
 use super::{Action, FailReason, SelectConfig, SelectStats, Source, SourceInfo, Want, WantRefusal};
@@ -32,6 +33,9 @@ pub struct Selector {
     pub(super) requests: BTreeMap<RequestId, RequestState>,
     pub(super) actions: VecDeque<Action>,
     pub(super) stats: SelectStats,
+    pub(super) hedges: HedgeBudget,
+    /// Requests made for what is not urgent: every so many of them explore.
+    pub(super) unhurried: u64,
     next_id: u64,
     /// Proven liars, with the number of the ban: the list forgets the oldest.
     banned: BTreeMap<DeviceId, u64>,
@@ -52,6 +56,8 @@ impl Selector {
             requests: BTreeMap::new(),
             actions: VecDeque::new(),
             stats: SelectStats::default(),
+            hedges: HedgeBudget::default(),
+            unhurried: 0,
             next_id: 0,
             banned: BTreeMap::new(),
             bans: 0,
@@ -91,11 +97,8 @@ impl Selector {
     pub fn handle_held(&mut self, now: Mono, cid: ChunkCid, held: &GroupSet) {
         self.advance(now);
         let Some(progress) = self.wants.get_mut(&cid).and_then(|want| want.progress.as_mut()) else { return };
-        progress.held.union(held);
-        for range in held.held() {
-            range.iter().for_each(|index| {
-                progress.asked.remove(index);
-            });
+        for index in held.held().into_iter().flat_map(GroupRange::iter) {
+            progress.take(index);
         }
         self.finish_if_complete(cid);
     }
@@ -217,12 +220,17 @@ impl Selector {
             self.stale |= ended || settled > 1 || known.wants_work();
         }
         let progress = self.wants.get_mut(&cid).and_then(|want| want.progress.as_mut());
-        let fresh = progress.is_some_and(|progress| {
-            skipped.map(GroupIndex).chain([index]).for_each(|gone| {
-                progress.asked.remove(gone);
-            });
-            progress.held.insert(index)
+        let (fresh, hedged) = progress.map_or((false, false), |progress| {
+            skipped.for_each(|gone| progress.miss(GroupIndex(gone)));
+            let hedged = progress.is_hedged(index);
+            (progress.take(index), hedged)
         });
+        if fresh {
+            self.hedges.earn(bytes);
+        }
+        if hedged {
+            self.settle_hedge(cid, index);
+        }
         let counter = match source {
             _ if !fresh => &mut self.stats.duplicate_bytes,
             Source::Seed => &mut self.stats.seed_bytes,
@@ -352,9 +360,10 @@ impl Selector {
                 want.probe = None;
             }
             if let Some(progress) = &mut want.progress {
-                request.range.iter().for_each(|index| {
-                    progress.asked.remove(index);
-                });
+                // What is here by way of another request is neither open nor asked for.
+                let missed = request.range.iter().filter(|index| !progress.held.contains(*index));
+                let missed: Vec<_> = missed.collect();
+                missed.into_iter().for_each(|index| progress.miss(index));
             }
         }
         if let Some(source) = self.sources.get_mut(&request.source) {

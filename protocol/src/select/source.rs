@@ -14,6 +14,10 @@ const PIECE_TIME: Micros = Micros::from_millis(400);
 const OUTSTANDING_TIME: Micros = Micros::from_millis(750);
 /// Most bytes outstanding at one source: 1 Gb/s over 100 ms, with room.
 const OUTSTANDING_MAX: u64 = 16 * 1024 * 1024;
+/// The same for what a player is about to play: short queues, so that what comes is about in order, a silence is
+/// noticed early, and whoever is to help out has not much to do before.
+const PRESSED_PIECE_TIME: Micros = Micros::from_millis(150);
+const PRESSED_OUTSTANDING_TIME: Micros = Micros::from_millis(300);
 /// Largest piece, in groups: 4 MiB, a typical chunk.
 const PIECE_MAX: u32 = 64;
 /// Largest piece near the play head: four sources at once within 4 MiB.
@@ -27,6 +31,10 @@ const SAMPLE_BYTES: u64 = 512 * 1024;
 const SAMPLE_BYTES_FIRST: u64 = 2 * GROUP;
 /// How long a reported queue and rate are believed.
 const STAT_TIME: Micros = Micros::from_secs(5);
+/// After so long without a request its line may be free again: what it carried at its best counts half.
+const REST: Micros = Micros::from_secs(10);
+/// A rate measured longer ago than this is not known any more.
+const KNOWN_TIME: Micros = Micros::from_secs(60);
 /// Weight of the deviation in an expected arrival.
 const DEVIATIONS: u64 = 2;
 /// Bounds on when a busy source is asked again: an hour's silence would be a way to sabotage.
@@ -50,6 +58,10 @@ pub(super) struct SourceState {
     /// Answers of Busy since it last delivered.
     busies: u32,
     assumed_rate: u64,
+    /// What it is expected to carry after a rest, until that is measured.
+    rested_rate: Option<u64>,
+    /// When its rate was last measured here.
+    measured: Option<Mono>,
     stat: Option<Stat>,
     sample: Option<Sample>,
 }
@@ -80,6 +92,8 @@ impl SourceState {
             last_progress: now,
             busies: 0,
             assumed_rate,
+            rested_rate: None,
+            measured: None,
             stat: None,
             sample: None,
         }
@@ -88,8 +102,25 @@ impl SourceState {
     /// Bytes per second to be expected: measured, else as the source says, else assumed.
     pub fn rate(&self) -> u64 {
         let hint = self.stat.as_ref().and_then(|stat| stat.rate);
-        let rate = if self.score.rate > 0 { self.score.rate } else { hint.unwrap_or(self.assumed_rate) };
-        rate.max(1)
+        let measured = self.rested_rate.or((self.score.rate > 0).then_some(self.score.rate));
+        measured.or(hint).unwrap_or(self.assumed_rate).max(1)
+    }
+
+    /// Time has passed: a source that was slow because others used its line is not slow for ever.
+    pub fn rest(&mut self, now: Mono) {
+        if self.rested_rate.is_none()
+            && self.outstanding == 0
+            && self.score.rate > 0
+            && now - self.last_progress >= REST
+        {
+            let (rate, peak) = (self.score.rate, self.score.peak.max(self.score.rate));
+            self.rested_rate = Some(rate + (peak - rate) / 2);
+        }
+    }
+
+    /// Whether it was asked lately enough to know what it carries.
+    pub fn is_known(&self, now: Mono) -> bool {
+        self.measured.is_some_and(|at| now - at <= KNOWN_TIME)
     }
 
     /// When `bytes` more would be here.
@@ -147,6 +178,13 @@ impl SourceState {
         let room = u32::try_from(most.saturating_sub(self.outstanding) / GROUP).unwrap_or(u32::MAX);
         let largest = if urgent && in_order { PIECE_MAX_URGENT } else { PIECE_MAX };
         self.piece(largest).min(spread.max(1)).min(room)
+    }
+
+    /// How many groups more it may be asked for of a chunk that is about to be played, of which it owes `owed` already.
+    pub fn pressed_room(&self, owed: u32) -> u32 {
+        let groups = |time| u32::try_from(self.carried(time) / GROUP).unwrap_or(u32::MAX);
+        let most = groups(PRESSED_OUTSTANDING_TIME + self.info.rtt).max(2);
+        groups(PRESSED_PIECE_TIME).max(1).min(most.saturating_sub(owed))
     }
 
     /// Whether it could be asked for a whole piece more, so that planning is worth its while.
@@ -234,6 +272,7 @@ impl SourceState {
         if let Some(sample) = self.sample.take_if(|sample| sample.bytes > 0) {
             // Where the round trip was overestimated, bytes come before they can; a millisecond stands for that.
             self.score.record_rate(sample.bytes, (now - sample.from).max(Micros::from_millis(1)));
+            (self.rested_rate, self.measured) = (None, Some(now));
             self.sample = Some(Sample { from: now.max(sample.from), bytes: 0 });
         }
     }

@@ -33,15 +33,50 @@ pub(super) struct WantState {
 pub(super) struct Progress {
     pub len: u64,
     pub held: GroupSet,
-    /// Asked for and not yet arrived. Disjoint from `held`; each group in the range of exactly one request.
-    pub asked: GroupSet,
+    /// Asked for and not yet arrived. Disjoint from `held`; each group in the range of one request...
+    asked: GroupSet,
+    /// ...or of two, where it was hedged; part of `asked`.
+    twice: GroupSet,
 }
 
 impl Progress {
     /// None where no chunk has that length.
     pub fn new(len: u64) -> Option<Self> {
         let empty = GroupSet::empty(groups_of_len(len)?).ok()?;
-        Some(Self { len, held: empty.clone(), asked: empty })
+        Some(Self { len, held: empty.clone(), asked: empty.clone(), twice: empty })
+    }
+
+    /// A request has been made for these groups.
+    pub fn ask(&mut self, range: GroupRange) {
+        for index in range.iter() {
+            if !self.asked.insert(index) {
+                self.twice.insert(index);
+            }
+        }
+    }
+
+    /// A request that was to bring this group will not.
+    pub fn miss(&mut self, index: GroupIndex) {
+        if !self.twice.remove(index) {
+            self.asked.remove(index);
+        }
+    }
+
+    /// A group is here. False where it was already.
+    pub fn take(&mut self, index: GroupIndex) -> bool {
+        self.twice.remove(index);
+        self.asked.remove(index);
+        self.held.insert(index)
+    }
+
+    /// Whether a group is expected from two sources.
+    pub fn is_hedged(&self, index: GroupIndex) -> bool {
+        self.twice.contains(index)
+    }
+
+    /// The first group that is not here.
+    pub fn first_missing(&self) -> Option<GroupIndex> {
+        self.held.first_missing(GroupIndex(0))
     }
 
     /// The first run of groups neither held nor asked for.
@@ -96,7 +131,7 @@ impl WantState {
         if self.progress.is_none() {
             if self.probe.is_some() {
                 // The probe asks for the first group.
-                progress.asked.insert(GroupIndex(0));
+                progress.ask(GroupRange::new(0, 1));
             }
             self.progress = Some(progress);
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::ids::{ChunkCid, DeviceId, GroupIndex, RequestId};
-use crate::limits::{GROUP_BYTES, MAX_CHUNK_GROUPS};
+use crate::limits::{GROUP_BYTES, MAX_CHUNK_GROUPS, MAX_WANTS};
 use crate::score::{Lie, ScoreBook};
 use crate::select::{Action, FailReason, Fetch, SelectConfig, Selector, Source, SourceInfo, Want};
 use crate::serve::Class;
@@ -152,6 +152,13 @@ impl Net {
         self.selector.handle_source_down(self.now, source);
     }
 
+    /// The source sends nothing from now on.
+    pub fn silence(&mut self, source: Source) {
+        let line = self.lines.get_mut(&source).expect("a source");
+        line.link.dead_from = Some(self.now);
+        line.due = None;
+    }
+
     /// Wants a chunk that every connected source holds.
     pub fn want(&mut self, number: u32, len: u64, deadline: Mono) -> ChunkCid {
         let want = Want { cid: cid(number), len: Some(len), deadline, class: Class::Playback, in_order: true };
@@ -165,6 +172,33 @@ impl Net {
         self.selector.handle_want(self.now, want).unwrap();
         self.selector.handle_holders(self.now, want.cid, holders);
         want.cid
+    }
+
+    /// A player jumps: a chunk that is on its way is due at another time.
+    pub fn seek(&mut self, number: u32, deadline: Mono) {
+        let cid = cid(number);
+        if self.selector.is_wanted(cid) {
+            let want =
+                Want { cid, len: self.lens.get(&cid).copied(), deadline, class: Class::Playback, in_order: true };
+            self.selector.handle_want(self.now, want).unwrap();
+        }
+    }
+
+    /// A chunk is dropped, with all that has come of it on disk, and wanted again.
+    pub fn want_again(&mut self, number: u32, deadline: Mono) {
+        let cid = cid(number);
+        if let Some(len) = self.lens.get(&cid).copied().filter(|_| self.selector.is_wanted(cid)) {
+            self.selector.handle_drop(self.now, cid);
+            self.obey();
+            self.want(number, len, deadline);
+            let held = self.held[&cid].clone();
+            self.hold(cid, &held);
+        }
+    }
+
+    /// Whether a source has been banned.
+    pub fn is_banned(&self, source: Source) -> bool {
+        self.log.iter().any(|(_, action)| matches!(action, Action::Ban { peer, .. } if Source::Peer(*peer) == source))
     }
 
     /// Some groups are in the store already.
@@ -324,19 +358,24 @@ impl Net {
         self.obey();
     }
 
-    /// Nothing grows past its limit, and no group is asked of two at a time.
+    /// Nothing grows past its limit, and no group is asked of two at a time but what is hedged, and that of two only.
     fn check_bounds(&self) {
         let (wants, requests, sources) = self.selector.sizes();
         assert!(wants <= self.lens.len() && sources <= self.lines.len());
         assert!(requests <= sources * 12, "{requests} requests at {sources} sources");
-        let mut asked: BTreeMap<ChunkCid, Vec<GroupRange>> = BTreeMap::new();
+        let mut asked: BTreeMap<(ChunkCid, GroupIndex), u64> = BTreeMap::new();
         for job in self.lines.values().flat_map(|line| &line.jobs) {
-            let ranges = asked.entry(job.fetch.cid).or_default();
-            let range = GroupRange::new(job.next, job.end);
-            assert!(ranges.iter().all(|other| other.end <= range.start || range.end <= other.start), "asked twice");
-            ranges.push(range);
+            for index in GroupRange::new(job.next, job.end).iter() {
+                *asked.entry((job.fetch.cid, index)).or_default() += 1;
+            }
         }
-        assert!(asked.values().map(Vec::len).sum::<usize>() <= MAX_CHUNK_GROUPS);
+        assert!(asked.values().all(|times| *times <= 2), "asked of three");
+        let twice = asked.values().filter(|times| **times == 2).count() as u64;
+        let stats = self.selector.stats();
+        assert!(twice * GROUP <= stats.hedged_bytes, "{twice} groups asked twice: {stats:?}");
+        let useful = stats.seed_bytes + stats.peer_bytes + stats.lan_bytes;
+        assert!(stats.hedged_bytes <= useful * 3 / 100 + 4 * GROUP, "hedged more than the budget: {stats:?}");
+        assert!(asked.len() <= MAX_WANTS * MAX_CHUNK_GROUPS);
     }
 
     /// Useful bytes: every wanted chunk once.
