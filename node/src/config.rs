@@ -48,6 +48,13 @@ pub struct Config {
     /// IPv4 interfaces. An empty list: this device dials only.
     #[serde(deserialize_with = "texts")]
     pub listen: Vec<Multiaddr>,
+    /// Multiaddrs to tell others instead of those listened on, where a router forwards ports to this device. Default:
+    /// none, those listened on.
+    #[serde(deserialize_with = "texts")]
+    pub announce: Vec<Multiaddr>,
+    /// Whether private addresses are those of this home, so that who has one is near. False where they belong to a
+    /// provider's network, a VPN or a test bed.
+    pub private_is_home: bool,
     /// Address of the HTTP endpoint for players, the command line and scripts. Loopback by default, because whoever
     /// reaches it may watch and delete recordings.
     #[serde(deserialize_with = "text")]
@@ -71,6 +78,8 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from("aftercast-data"),
             listen: vec![any("/ip4/0.0.0.0/tcp/0"), any("/ip4/0.0.0.0/udp/0/quic-v1")],
+            announce: Vec::new(),
+            private_is_home: true,
             http: SocketAddr::from(([127, 0, 0, 1], 8710)),
             mdns: true,
             seed: None,
@@ -208,6 +217,10 @@ impl Config {
             let given = self.uplink.share_percent;
             return Err(("uplink.share_percent", format!("{given} is no percentage (0 to 100)")));
         }
+        if self.announce.len() > MAX_ADDRS_PER_PEER {
+            let given = self.announce.len();
+            return Err(("announce", format!("{given} addresses, at most {MAX_ADDRS_PER_PEER} are told others")));
+        }
         if let Some(seed) = &self.seed {
             let count = seed.addrs.len();
             if count == 0 || count > MAX_ADDRS_PER_PEER {
@@ -296,6 +309,9 @@ mod tests {
             ("[inputs]\n\"a/b\" = \"udp://:1\"", "a/b"),
             ("[seed]\ndevice = \"00\"\naddrs = []", "32 bytes"),
             ("mdns = 1", "line 1"),
+            ("private_is_home = \"no\"", "line 1"),
+            ("announce = [\"/ip4/192.0.2.1/tcp\"]", "192.0.2.1"),
+            (&format!("announce = {:?}", vec!["/ip4/192.0.2.1/tcp/1"; MAX_ADDRS_PER_PEER + 1]), "announce: "),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(says) && error.contains("/etc/aftercast/node.toml"), "{text}: {error}");

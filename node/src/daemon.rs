@@ -69,6 +69,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     let mut net_config = NetConfig::new(key);
     net_config.listen.clone_from(&config.listen);
+    net_config.announce.clone_from(&config.announce);
+    net_config.private_is_home = config.private_is_home;
     net_config.mdns = config.mdns;
     let (net, events) = Net::start(net_config).await?;
     let http = TcpListener::bind(config.http).await.with_context(|| format!("cannot listen on {}", config.http))?;

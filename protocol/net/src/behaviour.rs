@@ -65,7 +65,9 @@ impl Behaviour {
             .with_max_pending_outgoing(Some(MAX_PENDING_DIALS));
         let identify = identify::Config::new(FAMILY.to_owned(), keypair.public())
             .with_agent_version(config.agent.clone())
-            .with_push_listen_addr_updates(true);
+            .with_push_listen_addr_updates(true)
+            // Where others are told other addresses, those listened on lead nowhere, or around what stands in front.
+            .with_hide_listen_addrs(!config.announce.is_empty());
         let mdns = config.mdns.then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), peer)).transpose();
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits),

@@ -16,6 +16,9 @@ pub struct NetConfig {
     pub announce: Vec<Multiaddr>,
     /// Whether to look for devices on the local network, and be found there.
     pub mdns: bool,
+    /// Whether loopback, private and link-local addresses are those of the home, so that who is there is near
+    /// ([`crate::PeerInfo::lan`]). False where they belong to a provider, a VPN or a test bed.
+    pub private_is_home: bool,
     /// Name and version of this program, shown to peers.
     pub agent: String,
     /// Most connections held at once.
@@ -31,6 +34,7 @@ impl NetConfig {
             listen: Vec::new(),
             announce: Vec::new(),
             mdns: false,
+            private_is_home: true,
             agent: concat!("aftercast/", env!("CARGO_PKG_VERSION")).to_owned(),
             max_connections: MAX_CONNECTIONS,
         }

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::behaviour::{Behaviour, BehaviourEvent, KAD, channel_of, topic_of};
 use crate::carrier::{CarrierEvent, LaneReply, Link};
+use crate::config::NetConfig;
 use crate::control::{Control, Frame, PeerPort, PeerTask};
 use crate::errors::{DialError, PublishError};
 use crate::event::{GossipToken, NetEvent, PeerInfo, Verdict};
@@ -104,16 +105,16 @@ pub(crate) struct Driver {
     dials: BTreeMap<DeviceId, Dial>,
     table: Table,
     announce: bool,
+    private_is_home: bool,
 }
 
 impl Driver {
-    /// `announce`: whether addresses listened on are announced, because none were configured.
     pub fn new(
         swarm: Swarm<Behaviour>,
         shared: Arc<Shared>,
         commands: mpsc::Receiver<Command>,
         events: mpsc::Sender<NetEvent>,
-        announce: bool,
+        config: &NetConfig,
     ) -> Self {
         let (end, ended) = mpsc::channel(64);
         let table = Table::new(shared.device, Arc::clone(&shared.bans), Arc::clone(&shared.metrics));
@@ -130,7 +131,9 @@ impl Driver {
             lane_slots: Arc::new(Semaphore::new(MAX_INBOUND_LANES)),
             dials: BTreeMap::new(),
             table,
-            announce,
+            // What is listened on is announced where nothing else was configured.
+            announce: config.announce.is_empty(),
+            private_is_home: config.private_is_home,
         }
     }
 
@@ -336,7 +339,7 @@ impl Driver {
         let peer = self.peers.get(&device)?;
         Some(PeerInfo {
             addr: link.addr.clone(),
-            lan: is_lan(&link.addr),
+            lan: self.private_is_home && is_lan(&link.addr),
             outbound: link.outbound,
             relayed: link.relayed,
             connections: links.len(),

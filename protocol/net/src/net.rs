@@ -71,6 +71,8 @@ pub(crate) struct Shared {
     /// Tells the driver to look at `unwanted`.
     pub wake: Notify,
     listen: Mutex<Vec<Multiaddr>>,
+    /// What the configuration says instead of them.
+    announce: Vec<Multiaddr>,
     peers: Mutex<BTreeMap<DeviceId, PeerView>>,
     /// Devices to disconnect; bounded because only connected or just banned devices get in.
     unwanted: Mutex<BTreeSet<DeviceId>>,
@@ -117,6 +119,7 @@ impl Net {
             metrics: Arc::default(),
             wake: Notify::new(),
             listen: Mutex::default(),
+            announce: config.announce.clone(),
             peers: Mutex::default(),
             unwanted: Mutex::default(),
             finds: Semaphore::new(MAX_CONCURRENT_FINDS),
@@ -128,7 +131,7 @@ impl Net {
         }
         let (commands, taken) = mpsc::channel(MAX_NET_COMMANDS);
         let (events, happened) = mpsc::channel(MAX_NET_EVENTS);
-        let mut driver = Driver::new(swarm, Arc::clone(&shared), taken, events, config.announce.is_empty());
+        let mut driver = Driver::new(swarm, Arc::clone(&shared), taken, events, &config);
         for addr in bound {
             driver.listening(addr);
         }
@@ -146,6 +149,12 @@ impl Net {
     #[must_use]
     pub fn listen_addrs(&self) -> Vec<Multiaddr> {
         self.shared.listen().clone()
+    }
+
+    /// The addresses that others are told: those configured, or else those listened on.
+    #[must_use]
+    pub fn announced_addrs(&self) -> Vec<Multiaddr> {
+        if self.shared.announce.is_empty() { self.listen_addrs() } else { self.shared.announce.clone() }
     }
 
     /// The counters.

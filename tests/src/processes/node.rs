@@ -30,6 +30,39 @@ pub struct NodeOptions {
     pub metered: bool,
     /// Most bytes of chunks.
     pub quota_bytes: Option<u64>,
+    /// How others reach it.
+    pub reached: Reached,
+}
+
+/// How others reach a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Reached {
+    /// At free ports of loopback, as one of its home.
+    #[default]
+    Home,
+    /// From afar: it listens at a port of loopback and tells others another one, of what stands in front of it.
+    Through {
+        /// Where it listens.
+        listen: u16,
+        /// What it tells others.
+        told: u16,
+    },
+    /// Not at all: it dials others, who are far away.
+    Never,
+}
+
+impl Reached {
+    /// The settings that say so.
+    fn config(&self) -> String {
+        match self {
+            Self::Home => "listen = [\"/ip4/127.0.0.1/tcp/0\", \"/ip4/127.0.0.1/udp/0/quic-v1\"]\n".into(),
+            Self::Through { listen, told } => format!(
+                "listen = [\"/ip4/127.0.0.1/tcp/{listen}\"]\nannounce = [\"/ip4/127.0.0.1/tcp/{told}\"]\n\
+                 private_is_home = false\n"
+            ),
+            Self::Never => "listen = []\nprivate_is_home = false\n".into(),
+        }
+    }
 }
 
 impl NodeOptions {
@@ -43,6 +76,7 @@ impl NodeOptions {
             uplink_bps: 200_000_000,
             metered: false,
             quota_bytes: None,
+            reached: Reached::default(),
         }
     }
 
@@ -138,11 +172,12 @@ impl NodeProcess {
     }
 
     fn write_config(&self) -> anyhow::Result<()> {
-        let NodeOptions { inputs, uplink_bps, metered, quota_bytes, .. } = &self.options;
+        let NodeOptions { inputs, uplink_bps, metered, quota_bytes, reached, .. } = &self.options;
+        let reached = reached.config();
         let quota = quota_bytes.map(|bytes| format!("quota_bytes = {bytes}\n")).unwrap_or_default();
         let inputs: String = inputs.iter().map(|(channel, url)| format!("{channel:?} = {url:?}\n")).collect();
         let text = format!(
-            "data_dir = \"data\"\nlisten = [\"/ip4/127.0.0.1/tcp/0\", \"/ip4/127.0.0.1/udp/0/quic-v1\"]\n\
+            "data_dir = \"data\"\n{reached}\
              http = \"127.0.0.1:0\"\nmdns = false\n\
              [uplink]\ndeclared_bps = {uplink_bps}\nshare_percent = 100\nmetered = {metered}\n\
              [store]\nreserve_free_bytes = 0\n{quota}[inputs]\n{inputs}"
@@ -311,6 +346,14 @@ impl NodeProcess {
         if let Some(daemon) = self.daemon.take() {
             daemon.kill();
         }
+    }
+
+    /// A loopback TCP port that nobody listens on.
+    ///
+    /// # Errors
+    /// No socket could be opened.
+    pub fn free_tcp_port() -> std::io::Result<u16> {
+        Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
     }
 
     /// A loopback UDP port that nobody listens on.
