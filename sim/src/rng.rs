@@ -18,6 +18,16 @@ pub enum Purpose {
     Jitter = 6,
     /// Whether a packet is lost.
     Loss = 7,
+    /// Whether a source sends what is false.
+    Lie = 8,
+    /// Whether a source is busy.
+    Busy = 9,
+    /// Whether a source has a chunk after all.
+    Absence = 10,
+    /// What a policy leaves to chance.
+    Choice = 11,
+    /// What a viewer does.
+    Viewer = 12,
 }
 
 /// Source of all chance in a run.
