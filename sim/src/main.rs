@@ -1,13 +1,15 @@
 //! `aftercast-sim`: what a recording group can carry, judged by the decisions that ship.
 //!
-//! It runs `aftercast_protocol`'s own truth and duties in virtual time ([`world`]) and holds no copy of a policy. Not
-//! yet here: playback demand, links other than uplinks, peers' copies.
+//! It runs `aftercast_protocol`'s own decisions in virtual time and holds no copy of a policy: truth and duties of a
+//! recording group ([`world`]), and the exchange of chunks during playback beside other rules for it ([`compare`]). Not
+//! yet here: both in one scenario, with demand for playback and peers' copies.
 
+mod compare;
 mod report;
 mod scenario;
 mod world;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -40,24 +42,42 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Play over an exchange with the scheduler that ships, beside other rules, and say what viewers see and who pays.
+    ///
+    /// Of every run all policies get the same luck. Options have units: 8Mb/s, 10s, rate=6Mb/s,delay=10ms.
+    Exchange(Box<compare::ExchangeArgs>),
 }
 
 fn main() -> ExitCode {
-    let Command::Run { scenario, out, json } = Cli::parse().command;
-    let scenario = match Scenario::read(&scenario) {
+    match Cli::parse().command {
+        Command::Run { scenario, out, json } => run_scenario(&scenario, out, json),
+        Command::Exchange(args) => match args.setup() {
+            Ok(setup) => said(args.run(&setup)),
+            Err(wrong) => {
+                eprintln!("aftercast-sim: {wrong}");
+                ExitCode::from(2)
+            }
+        },
+    }
+}
+
+fn said(result: anyhow::Result<()>) -> ExitCode {
+    if let Err(error) = result {
+        eprintln!("aftercast-sim: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn run_scenario(scenario: &Path, out: Option<PathBuf>, json: bool) -> ExitCode {
+    let scenario = match Scenario::read(scenario) {
         Ok(scenario) => scenario,
         Err(error) => {
             eprintln!("aftercast-sim: {error}");
             return ExitCode::from(2);
         }
     };
-    match run(&scenario, out, json) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("aftercast-sim: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    said(run(&scenario, out, json))
 }
 
 fn run(scenario: &Scenario, out: Option<PathBuf>, as_json: bool) -> anyhow::Result<()> {

@@ -22,6 +22,8 @@ mod player;
 mod policy;
 mod scenario;
 mod server;
+mod setup;
+mod summary;
 mod viewer;
 mod world;
 
@@ -32,6 +34,8 @@ pub use outcome::{Outcome, PlayerOutcome};
 pub use policy::{Policy, PolicyKind, UnknownPolicy};
 pub use scenario::{Faults, PlayerSpec, Scenario, SourceSpec, Step};
 pub use server::Traffic;
+pub use setup::{Preset, Setup};
+pub use summary::{Quantiles, Summary};
 pub use viewer::Seen;
 pub use world::{Note, Trace, holder};
 

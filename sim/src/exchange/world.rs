@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap};
+use std::fmt;
 
 use aftercast_protocol::ids::{DeviceId, RequestId};
 use aftercast_protocol::score::Lie;
@@ -85,6 +86,29 @@ pub enum Note {
     Up(Source),
 }
 
+/// For a person to read: chunks and sources by number.
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |source: &Source| place(*source).map_or("seed".to_owned(), |n| format!("holder {n}"));
+        match self {
+            Self::Act(Action::Request(fetch)) => {
+                let due = fetch.deadline.0 as f64 / 1e6;
+                let chunk = chunk_of(fetch.cid);
+                write!(f, "request {} {}: chunk {chunk} {} due {due:.3}", fetch.id, name(&fetch.source), fetch.range)
+            }
+            Self::Act(Action::Trim { id, end }) => write!(f, "trim {id} to {end}"),
+            Self::Act(Action::Cancel { id }) => write!(f, "cancel {id}"),
+            Self::Act(Action::Ban { peer, lie }) => write!(f, "ban {}: {lie}", name(&Source::Peer(*peer))),
+            Self::Act(Action::NeedHolders { cid }) => write!(f, "look for holders of chunk {}", chunk_of(*cid)),
+            Self::Act(Action::Complete { cid }) => write!(f, "complete chunk {}", chunk_of(*cid)),
+            Self::Act(Action::GaveUp { cid }) => write!(f, "give up chunk {}", chunk_of(*cid)),
+            Self::Failed(id, reason) => write!(f, "failed {id}: {reason:?}"),
+            Self::Down(source) => write!(f, "down {}", name(source)),
+            Self::Up(source) => write!(f, "up {}", name(source)),
+        }
+    }
+}
+
 /// What happened when to which player, in order.
 pub type Trace = Vec<(Mono, usize, Note)>;
 
@@ -110,6 +134,16 @@ pub fn holder(number: usize) -> Source {
     let mut id = [0; 32];
     id[..8].copy_from_slice(&(number as u64).to_be_bytes());
     Source::Peer(DeviceId(id))
+}
+
+/// A holder's place in the scenario; none for the seed.
+fn place(source: Source) -> Option<usize> {
+    match source {
+        Source::Seed => None,
+        Source::Peer(DeviceId([a, b, c, d, e, f, g, h, ..])) => {
+            usize::try_from(u64::from_be_bytes([a, b, c, d, e, f, g, h])).ok()
+        }
+    }
 }
 
 impl World {
@@ -314,12 +348,7 @@ impl World {
     }
 
     fn server_of(&self, source: Source) -> usize {
-        match source {
-            Source::Seed => self.seed.expect("a policy knows of a seed only where there is one"),
-            Source::Peer(DeviceId([a, b, c, d, e, f, g, h, ..])) => {
-                usize::try_from(u64::from_be_bytes([a, b, c, d, e, f, g, h])).unwrap_or(usize::MAX)
-            }
-        }
+        place(source).or(self.seed).expect("a policy knows of a seed only where there is one")
     }
 
     fn request(&mut self, player: usize, fetch: Fetch) {

@@ -1,10 +1,10 @@
 //! What is promised of the exchange, shown with the scheduler that ships: counts, shares and virtual times.
 
 use aftercast_protocol::limits::GROUP_BYTES;
-use aftercast_protocol::time::{Micros, Mono};
+use aftercast_protocol::time::Micros;
 
 use super::{scenario, source};
-use crate::exchange::{Faults, Outcome, PlayerSpec, PolicyKind, Scenario, SourceSpec, Step, run};
+use crate::exchange::{Faults, Outcome, PlayerSpec, PolicyKind, Preset, Scenario, SourceSpec, run};
 use crate::rng::{Purpose, Rng};
 
 const MBIT: u64 = 1_000_000;
@@ -32,17 +32,15 @@ fn one_chunk_from_four_holders_takes_about_a_quarter_of_the_time() {
     assert!(outcome.wire_permyriad() <= 10_300, "{:?}", outcome.traffic);
 }
 
-/// Ten minutes of 8 Mb/s from four holders, one of which sends nothing for 10 s in every 30 s.
-fn one_stalls() -> Scenario {
-    let mut holders = vec![source("rate=6Mb/s,delay=10ms"); 3];
-    holders.push(source("rate=6Mb/s,delay=10ms,stall=10s/every=30s/phase=5s"));
-    scenario(PlayerSpec::of(150, 8 * MBIT), holders, Some(source("rate=20Mb/s,delay=10ms")))
+/// Ten minutes of 8 Mb/s from four holders at 6 Mb/s, one of which sends nothing for 10 s in every 30 s.
+fn one_stalls(random_seed: u64) -> Scenario {
+    Preset::Stalling.setup().scenario(Rng::new(random_seed))
 }
 
 #[test]
 fn a_stalling_holder_in_four_costs_neither_a_stall_nor_the_seed() {
     for random_seed in 0..5 {
-        let outcome = run(&one_stalls(), PolicyKind::Ours, random_seed);
+        let outcome = run(&one_stalls(random_seed), PolicyKind::Ours, random_seed);
         assert_eq!(outcome.stalls(), (0, Micros(0)));
         assert!(outcome.seed_permyriad() <= 1_000, "{:?}", outcome.seed);
         assert!(outcome.wire_permyriad() <= 10_300, "{:?}", outcome.traffic);
@@ -51,9 +49,9 @@ fn a_stalling_holder_in_four_costs_neither_a_stall_nor_the_seed() {
 
 #[test]
 fn no_baseline_has_fewer_stalls_or_needs_less_of_the_seed() {
-    let ours = run(&one_stalls(), PolicyKind::Ours, 1);
+    let ours = run(&one_stalls(1), PolicyKind::Ours, 1);
     for policy in PolicyKind::ALL {
-        let other = run(&one_stalls(), policy, 1);
+        let other = run(&one_stalls(1), policy, 1);
         assert!(ours.stalls() <= other.stalls(), "{policy}");
         assert!(ours.seed_permyriad() <= other.seed_permyriad(), "{policy}: {:?}, ours {:?}", other.seed, ours.seed);
     }
@@ -83,13 +81,7 @@ fn a_head_comes_from_the_seed_at_the_speed_of_the_line() {
 fn after_a_seek_playing_goes_on_within_a_second() {
     let mut after = Vec::new();
     for random_seed in 0..5 {
-        let mut scenario = one_stalls();
-        let rng = Rng::new(random_seed);
-        // Each time to where nothing is here yet: after 20 s of playing, chunks of another 40 s are.
-        let to = |n| n as u32 * 45 + rng.below(20, Purpose::Viewer, 0, n) as u32;
-        let step = |n| Step::Seek { at: Mono(n * 20 * SECOND), to: to(n) };
-        scenario.players[0].chunks = 560;
-        scenario.players[0].steps = (1..=12).map(step).collect();
+        let scenario = Preset::Seek.setup().scenario(Rng::new(random_seed));
         let outcome = run(&scenario, PolicyKind::Ours, random_seed);
         after.extend(outcome.players[0].seen.seeks.iter().copied());
     }
