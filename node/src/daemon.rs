@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use crate::api::status::FetchStatus;
 use crate::api::{self, Node};
 use crate::config::Config;
 use crate::identity;
@@ -149,9 +150,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     ended
 }
 
-fn playback_status(playback: &Playback) -> impl Fn() -> Value + Send + Sync + 'static {
+fn playback_status(playback: &Playback) -> impl Fn() -> (Value, FetchStatus) + Send + Sync + 'static {
     let playback = playback.clone();
-    move || serde_json::to_value(playback.reports()).unwrap_or_default()
+    move || {
+        let (wanted, missing) = (playback.chunks_wanted(), playback.chunks_missing());
+        let fetch = FetchStatus { wanted, missing, stats: playback.fetch_stats() };
+        (serde_json::to_value(playback.reports()).unwrap_or_default(), fetch)
+    }
 }
 
 async fn until_told(recorder: &Recorder) -> anyhow::Result<()> {

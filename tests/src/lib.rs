@@ -12,6 +12,8 @@
 //!
 //! `link` is a proxy that makes a link of loopback: rate, delay, losses, outages, as the simulator has them.
 //!
+//! `playback` watches over such links, by the clock (`make playback`).
+//!
 //! `table` runs every recipe over every combination of codecs and judges each chunk (`make table`).
 //!
 //! Nothing that makes or harms a broadcast uses the product's transport stream code: it must be able to disagree.
@@ -22,6 +24,7 @@ pub mod device;
 pub mod impair;
 pub mod link;
 pub mod media;
+pub mod playback;
 pub mod players;
 pub mod processes;
 pub mod report;

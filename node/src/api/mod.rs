@@ -62,7 +62,7 @@ pub struct Node {
     /// What repair did.
     pub repair: RepairCounters,
     /// What players got, for the status.
-    pub playback_status: Box<dyn Fn() -> Value + Send + Sync>,
+    pub playback_status: Box<dyn Fn() -> (Value, status::FetchStatus) + Send + Sync>,
     /// The counters.
     pub metrics: Metrics,
 }

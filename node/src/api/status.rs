@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use aftercast_protocol::duty::Capability;
 use aftercast_protocol::ids::{ChannelId, DeviceId, RecordingId, SubscriberId};
 use aftercast_protocol::manifest::Entry;
+use aftercast_protocol::select::SelectStats;
 use aftercast_protocol::time::UnixMillis;
 use aftercast_protocol::wire::lane::LaneRefusal;
 use serde::Serialize;
@@ -44,6 +45,20 @@ pub struct Status {
     pub repair: RepairStatus,
     /// What players got, per recording.
     pub playback: serde_json::Value,
+    /// What was fetched for them.
+    pub fetch: FetchStatus,
+}
+
+/// Fetching for players, in numbers.
+#[derive(Debug, Serialize)]
+pub struct FetchStatus {
+    /// Chunks wanted by players; none once nobody watches.
+    pub wanted: usize,
+    /// Of those: not here.
+    pub missing: usize,
+    /// Counters of the scheduler.
+    #[serde(flatten)]
+    pub stats: SelectStats,
 }
 
 /// Repair in numbers.
@@ -172,6 +187,7 @@ impl Node {
     pub fn status(&self) -> Status {
         // Before everything else: what changes while we look has a later version.
         let version = *self.library.changes().borrow();
+        let (playback, fetch) = (self.playback_status)();
         let duties = self.seed.duties();
         let (uploads_due, keeps) = duties.len();
         let room = self.library.store().usage();
@@ -226,7 +242,8 @@ impl Node {
                 fetched_bytes: self.repair.fetched_bytes.get(),
                 failed: self.repair.failed.get(),
             },
-            playback: (self.playback_status)(),
+            playback,
+            fetch,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! slow peers. When a player asks later than assumed (it was paused), or had to wait, the clock is set anew.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex};
 
 use aftercast_protocol::ids::{RecordingId, Slot};
@@ -24,6 +25,10 @@ const AHEAD_CHUNKS: usize = 12;
 const AHEAD_BYTES: u64 = 64 * 1024 * 1024;
 /// A player that begins, or was paused, waits at least this long for what it asks: less cannot be had anywhere else.
 const START: Micros = Micros::from_millis(300);
+/// What a player has not asked for yet it does not need sooner than this, however late it looks from here: it holds
+/// enough, was paused, or has jumped elsewhere. More than what counts as about to be played
+/// ([`aftercast_protocol::select`]).
+const UNASKED: Micros = Micros::from_secs(3);
 /// A request so many cells after the last one is the same player going on.
 const STRIDE: usize = 3;
 /// Without a request or an open response for so long, a player is gone...
@@ -71,7 +76,8 @@ pub(super) struct PlayHead {
 struct State {
     clock: PlayClock,
     last: Slot,
-    wants: BTreeMap<Slot, Arc<Want>>,
+    /// What it asked for last, what it will ask for next, and where in the recording that begins.
+    wants: BTreeMap<Slot, (Arc<Want>, Ticks)>,
     open: usize,
     used: Instant,
     hung_up: bool,
@@ -120,9 +126,9 @@ impl PlayHead {
             if far && ahead > n + 1 {
                 break;
             }
-            let due = clock.due(at);
-            let want = match kept.remove(&cell.slot).filter(|want| want.cid() == cell.media.cid()) {
-                Some(want) => {
+            let due = if ahead == n { clock.due(at) } else { clock.due(at).max(now + UNASKED) };
+            let want = match kept.remove(&cell.slot).filter(|(want, _)| want.cid() == cell.media.cid()) {
+                Some((want, _)) => {
                     want.set_deadline(due);
                     want
                 }
@@ -133,9 +139,9 @@ impl PlayHead {
                     Err(_) => continue,
                 },
             };
-            state.wants.insert(cell.slot, want);
+            state.wants.insert(cell.slot, (want, at));
         }
-        let want = state.wants.get(&cell.slot).cloned().ok_or(FetchError::Ended)?;
+        let want = state.wants.get(&cell.slot).map(|(want, _)| Arc::clone(want)).ok_or(FetchError::Ended)?;
         drop(state);
         drop(kept);
         Ok(Due { want, at: clock.due(start) })
@@ -144,6 +150,14 @@ impl PlayHead {
     /// The player waited so long for a part of what it plays.
     pub fn slip(&self, by: Micros) {
         lock(&self.state).clock.slip(by);
+    }
+
+    /// Time has passed, and the player has not asked for more.
+    pub fn defer(&self) {
+        let (state, now) = (lock(&self.state), self.fetcher.now());
+        for (want, at) in state.wants.range((Excluded(state.last), Unbounded)).map(|(_, want)| want) {
+            want.set_deadline(state.clock.due(*at).max(now + UNASKED));
+        }
     }
 
     /// A response to the player has begun.

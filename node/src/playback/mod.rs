@@ -97,6 +97,12 @@ impl Playback {
         self.inner.fetcher.stats()
     }
 
+    /// Number of chunks that players want and that are not here.
+    #[must_use]
+    pub fn chunks_missing(&self) -> usize {
+        self.inner.fetcher.missing()
+    }
+
     /// Number of chunks being fetched or held ready for players; zero once nobody watches.
     #[must_use]
     pub fn chunks_wanted(&self) -> usize {

@@ -128,10 +128,12 @@ impl Session {
         }
     }
 
-    /// Forgets players that are gone. True once the session itself is over.
+    /// Forgets players that are gone, and hurries nothing that the others have not asked for. True once the session
+    /// itself is over.
     pub fn end_idle(&self, now: Instant) -> bool {
         let mut state = lock(&self.state);
         state.players.retain(|player| player.gone_at().is_none_or(|at| at > now));
+        state.players.iter().for_each(|player| player.defer());
         state.players.is_empty() && state.used + IDLE <= now
     }
 

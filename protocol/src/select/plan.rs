@@ -59,9 +59,11 @@ impl Selector {
         self.end_stalls();
         let mut wants: Vec<_> = self.wants.values().map(|want| want.order(self.now, self.config.urgent)).collect();
         wants.sort_unstable();
+        self.kept.clear();
         for (.., cid) in wants {
             self.look_for_holders(cid);
             self.assign(cid);
+            self.keep(cid);
         }
         self.split();
         self.hedge();
@@ -190,6 +192,19 @@ impl Selector {
         self.takeover_at(want).is_some_and(|at| at <= self.now)
     }
 
+    /// Keeps the sources of a chunk that is about to be played, and of which there is still something to be asked for,
+    /// from filling up with what is played later: its short queues would wait behind long ones.
+    fn keep(&mut self, cid: ChunkCid) {
+        let Some(want) = self.wants.get(&cid) else { return };
+        if want.progress.is_some() && want.is_open() && self.is_pressed(want) {
+            self.kept.extend(want.holders.iter().copied());
+        }
+    }
+
+    fn is_pressed(&self, want: &WantState) -> bool {
+        want.want.in_order && want.is_urgent(self.now, PRESSED)
+    }
+
     /// Asks sources for the open groups of a want, as far as they have room.
     fn assign(&mut self, cid: ChunkCid) {
         while let Some((source, range)) = self.wants.get(&cid).and_then(|want| self.choose(want)) {
@@ -250,11 +265,12 @@ impl Selector {
     pub(super) fn candidates(&self, want: &WantState, open: u32) -> Vec<Candidate> {
         let due = self.seed_due(want);
         let urgent = want.is_urgent(self.now, self.config.urgent);
-        let pressed = want.want.in_order && want.is_urgent(self.now, PRESSED);
+        let pressed = self.is_pressed(want);
         let mut usable: Vec<_> = want
             .holders
             .iter()
             .filter(|&&source| source != Source::Seed || due)
+            .filter(|source| pressed || !self.kept.contains(source))
             .filter_map(|&source| Some((source, self.sources.get(&source)?)))
             .filter(|(_, state)| !state.is_paused(self.now))
             .collect();

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::hedge::HedgeBudget;
 use super::source::SourceState;
@@ -34,6 +34,8 @@ pub struct Selector {
     pub(super) actions: VecDeque<Action>,
     pub(super) stats: SelectStats,
     pub(super) hedges: HedgeBudget,
+    /// Sources kept free for what is about to be played, in the planning under way.
+    pub(super) kept: BTreeSet<Source>,
     /// Requests made for what is not urgent: every so many of them explore.
     pub(super) unhurried: u64,
     next_id: u64,
@@ -57,6 +59,7 @@ impl Selector {
             actions: VecDeque::new(),
             stats: SelectStats::default(),
             hedges: HedgeBudget::default(),
+            kept: BTreeSet::new(),
             unhurried: 0,
             next_id: 0,
             banned: BTreeMap::new(),

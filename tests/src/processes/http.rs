@@ -8,6 +8,8 @@ use ureq::http::Response;
 
 /// Longest a transfer may stand still or take in all; players of the demo move tens of megabytes.
 const TRANSFER: Duration = Duration::from_secs(300);
+/// Most of a file that is looked at at once.
+const PIECE: usize = 1 << 16;
 
 fn agent(timeout: Duration) -> ureq::Agent {
     let config = ureq::Agent::config_builder().timeout_global(Some(timeout)).http_status_as_error(false).build();
@@ -64,6 +66,27 @@ pub fn fetch_range(url: &str, range: &str) -> anyhow::Result<(u16, Vec<u8>)> {
     let response =
         agent(TRANSFER).get(url).header("range", range).call().with_context(|| format!("no answer from {url}"))?;
     bytes(response, url)
+}
+
+/// Takes a file as it comes: `each` is given every piece, and the length of all, and says whether it wants more.
+///
+/// # Errors
+/// As [`fetch`].
+pub fn stream(url: &str, mut each: impl FnMut(&[u8], u64) -> bool) -> anyhow::Result<()> {
+    let mut response = agent(TRANSFER).get(url).call().with_context(|| format!("no answer from {url}"))?;
+    if !response.status().is_success() {
+        let status = response.status();
+        bail!("{url} answered {status}: {}", response.body_mut().read_to_string().unwrap_or_default().trim());
+    }
+    let all = response.body().content_length().with_context(|| format!("{url} has no length"))?;
+    let (mut body, mut piece) = (response.body_mut().as_reader(), vec![0; PIECE]);
+    loop {
+        let read = body.read(&mut piece).with_context(|| format!("{url} broke off"))?;
+        match piece.get(..read) {
+            Some(bytes) if read > 0 && each(bytes, all) => {}
+            _ => return Ok(()),
+        }
+    }
 }
 
 fn bytes(mut response: Response<ureq::Body>, url: &str) -> anyhow::Result<(u16, Vec<u8>)> {

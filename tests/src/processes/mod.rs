@@ -19,12 +19,12 @@ mod status;
 
 pub use chunks::{ChunkLine, ChunkState, chunk_file, clean_cids};
 pub use daemon::{Daemon, Used, end_all};
-pub use http::{fetch, fetch_range, get_text, segment_names};
+pub use http::{fetch, fetch_range, get_text, segment_names, stream};
 pub use node::{NodeOptions, NodeProcess, Reached};
 pub use programs::Programs;
 pub use seed::{ChannelOptions, SeedOptions, SeedProcess};
 pub use status::{
-    InputStatus, NodeRecording, NodeStatus, PlayReport, SeedChannel, SeedNode, SeedRecording, SeedStatus,
+    InputStatus, NodeFetch, NodeRecording, NodeStatus, PlayReport, SeedChannel, SeedNode, SeedRecording, SeedStatus,
 };
 
 use std::time::Duration;

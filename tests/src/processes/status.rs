@@ -140,6 +140,41 @@ pub struct NodeStatus {
     pub repair: NodeRepair,
     /// What players got.
     pub playback: Vec<PlayReport>,
+    /// What was fetched for them.
+    pub fetch: NodeFetch,
+}
+
+/// Fetching for players, in numbers.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct NodeFetch {
+    /// Chunks that players want and that are not here.
+    pub missing: u64,
+    /// Verified bytes from the seed.
+    pub seed_bytes: u64,
+    /// From peers elsewhere.
+    pub peer_bytes: u64,
+    /// From peers at home.
+    pub lan_bytes: u64,
+    /// That were there already.
+    pub duplicate_bytes: u64,
+    /// Requests made.
+    pub requests: u64,
+    /// Tails that went to another source.
+    pub splits: u64,
+    /// Of those: to the seed, because peers would have been late.
+    pub takeovers: u64,
+    /// Times that a second source was asked for what was needed next.
+    pub hedges: u64,
+    /// Sources found stalled.
+    pub stalls: u64,
+}
+
+impl NodeFetch {
+    /// Verified bytes that were of use.
+    #[must_use]
+    pub fn useful(&self) -> u64 {
+        self.seed_bytes + self.peer_bytes + self.lan_bytes
+    }
 }
 
 /// Repair in numbers.

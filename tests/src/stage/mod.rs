@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aftercast_protocol::ids::ChunkCid;
 use anyhow::{Context, ensure};
@@ -123,11 +124,24 @@ impl Stage {
     /// # Errors
     /// Something cannot be made or started.
     pub fn new(cache: &str, seconds: u32, change: impl FnOnce(&mut SeedOptions)) -> anyhow::Result<Self> {
+        Self::of(&BroadcastSpec::small(seconds), INTERVAL, Path::new(cache), change)
+    }
+
+    /// The same for another programme and another distance of targets.
+    ///
+    /// # Errors
+    /// Something cannot be made or started.
+    pub fn of(
+        broadcast: &BroadcastSpec,
+        interval: &str,
+        cache: &Path,
+        change: impl FnOnce(&mut SeedOptions),
+    ) -> anyhow::Result<Self> {
         let programs = Programs::find()?;
         let folder = Folder(tempfile::tempdir()?);
-        let path = generate(&BroadcastSpec::small(seconds), Path::new(cache))?;
+        let path = generate(broadcast, cache)?;
         let plan = folder.0.path().join("plan.toml");
-        let mut chunks = chunk_file(&programs, &path, &plan, Some(INTERVAL))?;
+        let mut chunks = chunk_file(&programs, &path, &plan, Some(interval))?;
         let whole = |line: &ChunkLine| line.state == ChunkState::Clean;
         let edges = chunks.iter().filter(|line| !whole(line)).count() as u64;
         chunks.retain(whole);
@@ -135,7 +149,7 @@ impl Stage {
         let bytes: Arc<[u8]> = std::fs::read(&path).with_context(|| path.display().to_string())?.into();
         let ready: Vec<usize> = cut(&bytes, &plan)?.into_iter().map(|(at, _)| at).collect();
         ensure!(ready.len() == chunks.len(), "{} chunks come out, {} are expected", ready.len(), chunks.len());
-        let channel = ChannelOptions { id: CHANNEL.into(), interval: INTERVAL.into(), plan: plan.clone() };
+        let channel = ChannelOptions { id: CHANNEL.into(), interval: interval.into(), plan: plan.clone() };
         let mut options = SeedOptions::one(channel);
         change(&mut options);
         let seed = SeedProcess::start(&programs, &folder.0.path().join("seed"), options)?;
@@ -248,6 +262,20 @@ impl Home {
     /// It cannot be played, or not without complaints.
     pub fn play_stream(&self) -> anyhow::Result<(Decoded, Decoded)> {
         decode_quietly(&self.node.stream(&self.id)?)
+    }
+
+    /// Waits until it fetches nothing for players.
+    ///
+    /// # Errors
+    /// It still does after a while.
+    pub fn wait_at_rest(&self) -> anyhow::Result<()> {
+        let until = Instant::now() + PATIENCE;
+        // Bytes on their way change no version of the status, so it is looked at again and again.
+        while self.node.status()?.fetch.missing > 0 {
+            ensure!(Instant::now() < until, "{} still fetches", self.node.name());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
     }
 
     /// What its players got so far.

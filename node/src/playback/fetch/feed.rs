@@ -125,6 +125,11 @@ impl Feed {
         (state.have.clone(), state.hashes.clone())
     }
 
+    /// Whether all of it is here.
+    pub fn is_whole(&self) -> bool {
+        lock(&self.state).have.is_complete()
+    }
+
     /// Tells everyone who wants it of a wrong answer.
     pub fn count_wrong(&self, banned: bool) {
         lock(&self.state).interests.values().for_each(|interest| interest.counters.wrong(banned));
@@ -312,7 +317,7 @@ impl Want {
                 let changed = self.feed.changed.notified();
                 tokio::pin!(changed);
                 changed.as_mut().enable();
-                if lock(&self.feed.state).have.is_complete() {
+                if self.feed.is_whole() {
                     return;
                 }
                 changed.await;

@@ -199,6 +199,11 @@ impl Fetcher {
         &self.shared.shelf
     }
 
+    /// Number of chunks that are wanted and not here.
+    pub fn missing(&self) -> usize {
+        self.shared.feeds().values().filter(|feed| !feed.is_whole()).count()
+    }
+
     /// Number of chunks that are wanted.
     pub fn wanted(&self) -> usize {
         self.shared.feeds().len()
