@@ -85,6 +85,8 @@ enum PresetName {
     Seek,
     /// Ten minutes from four holders, one of which lies.
     Liar,
+    /// The same as stalling in a home whose own line carries 20 Mb/s.
+    ThinLine,
     /// Ten minutes from holders that cannot carry all of it.
     Scarce,
 }
@@ -97,6 +99,7 @@ impl From<PresetName> for Preset {
             PresetName::Start => Self::Start,
             PresetName::Seek => Self::Seek,
             PresetName::Liar => Self::Liar,
+            PresetName::ThinLine => Self::ThinLine,
             PresetName::Scarce => Self::Scarce,
         }
     }

@@ -1,6 +1,6 @@
 //! One source: what it was asked for, in the order of asking, over one uplink.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use aftercast_protocol::ids::{GroupIndex, RequestId};
 use aftercast_protocol::limits::GROUP_BYTES;
@@ -15,6 +15,9 @@ use crate::rng::{Purpose, Rng};
 
 /// Requests of one player that are answered at once; others wait behind them.
 const LANES: usize = 2;
+/// Bytes on their way from here to a player whose own line is a bottleneck: one group that passes and one that waits, as
+/// routers let little wait in front of a home. What there is no room for waits here and can still be cancelled.
+const WINDOW: u64 = 128 * 1024;
 /// Bytes of an answer before its groups.
 const ANSWER_BYTES: u64 = 64;
 /// Bytes of a group's hash.
@@ -117,6 +120,8 @@ pub(super) struct Server {
     number: u64,
     requests: u64,
     groups: u64,
+    /// Bytes on their way to players whose own line is a bottleneck.
+    windows: BTreeMap<usize, u64>,
     /// Chunks it has lied about, per player.
     lied: BTreeSet<(usize, u32)>,
 }
@@ -139,6 +144,7 @@ impl Server {
             number,
             requests: 0,
             groups: 0,
+            windows: BTreeMap::new(),
             lied: BTreeSet::new(),
         }
     }
@@ -185,16 +191,34 @@ impl Server {
         self.drop_jobs(|_| true);
     }
 
-    /// When the line is free to send; none if it never is again, or nothing is asked for.
+    /// A player's own line is a bottleneck.
+    pub fn mind_window(&mut self, player: usize) {
+        self.windows.insert(player, 0);
+    }
+
+    /// So many bytes have come to a player, or never will.
+    pub fn settle(&mut self, packet: &Packet) {
+        self.traffic.in_flight -= packet.wire_bytes();
+        if let Some(window) = self.windows.get_mut(&packet.player) {
+            *window -= packet.wire_bytes();
+        }
+    }
+
+    /// When the line is free to send; none if it never is again, or there is nothing that may be sent.
     pub fn free_at(&self, now: Mono) -> Option<Mono> {
         let at = self.link.next_free(now);
-        (!self.active.is_empty() && at < Mono(u64::MAX)).then_some(at)
+        (self.turn().is_some() && at < Mono(u64::MAX)).then_some(at)
+    }
+
+    /// The place of the lane whose turn it is.
+    fn turn(&self) -> Option<usize> {
+        self.active.iter().position(|job| self.windows.get(&job.player).is_none_or(|window| *window < WINDOW))
     }
 
     /// Puts the next group on the line, which is free: round robin over the lanes. With it, when it arrives; none if
     /// it never does.
     pub fn send(&mut self, now: Mono, server: usize) -> Option<(Packet, Option<Mono>)> {
-        let mut job = self.active.pop_front()?;
+        let mut job = self.active.remove(self.turn()?)?;
         let index = GroupIndex(job.next);
         let list = if job.hashes { HASH_BYTES * u64::from(groups_of_len(job.len).unwrap_or(0)) } else { 0 };
         let packet = Packet {
@@ -218,6 +242,9 @@ impl Server {
         self.groups += 1;
         self.traffic.sent += packet.wire_bytes();
         self.traffic.in_flight += packet.wire_bytes();
+        if let Some(window) = self.windows.get_mut(&packet.player) {
+            *window += packet.wire_bytes();
+        }
         let arrival = match self.link.offer(now, packet.wire_bytes()) {
             Verdict::Deliver(at) => Some(at).filter(|at| *at < Mono(u64::MAX)),
             // A stream loses nothing, and only one packet is offered at a time.

@@ -49,13 +49,16 @@ pub enum Preset {
     Seek,
     /// Ten minutes of 8 Mb/s from four holders at 6 Mb/s, the first of which sends a wrong byte in each chunk.
     Liar,
+    /// [`Preset::Stalling`] in a home whose own line carries 20 Mb/s, less than the sources together.
+    ThinLine,
     /// Ten minutes of 8 Mb/s from three holders that can carry five eighths of it.
     Scarce,
 }
 
 impl Preset {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::FourHolders, Self::Stalling, Self::Start, Self::Seek, Self::Liar, Self::Scarce];
+    pub const ALL: [Self; 7] =
+        [Self::FourHolders, Self::Stalling, Self::Start, Self::Seek, Self::Liar, Self::ThinLine, Self::Scarce];
 
     /// What it stands for.
     #[must_use]
@@ -87,6 +90,9 @@ impl Preset {
             }
             Self::Seek => Setup { stalling, seeks: 12, player: player(13 * SEEK_CHUNKS), ..plain },
             Self::Liar => Setup { liars: 1, ..plain },
+            Self::ThinLine => {
+                Setup { stalling, player: PlayerSpec { downlink: link("rate=20Mb/s"), ..player(150) }, ..plain }
+            }
             Self::Scarce => Setup {
                 holders: 3,
                 holder: link("rate=1670kb/s,delay=20ms,jitter=10ms"),

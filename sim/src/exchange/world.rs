@@ -178,6 +178,9 @@ impl World {
 
     pub fn run(mut self) -> (Outcome, Trace) {
         for server in 0..self.servers.len() {
+            for player in (0..self.players.len()).filter(|player| self.players[*player].downlink.is_some()) {
+                self.servers[server].mind_window(player);
+            }
             self.connect(server);
             for (at, back) in self.servers[server].spec.faults.gone.clone() {
                 self.put(at, Event::Gone { server, back });
@@ -434,9 +437,10 @@ impl World {
 
     fn arrived(&mut self, packet: Packet) {
         let now = self.now;
+        self.servers[packet.server].settle(&packet);
+        self.serve(packet.server);
         let (server, player) = (&mut self.servers[packet.server], &mut self.players[packet.player]);
         let traffic = &mut server.traffic;
-        traffic.in_flight -= packet.wire_bytes();
         let running = player.running.get(&packet.id).filter(|running| packet.index.0 < running.end);
         let Some(running) = running.filter(|_| packet.epoch == server.epoch).copied() else {
             traffic.wasted += packet.wire_bytes();

@@ -132,3 +132,13 @@ fn over_a_thousand_runs_the_liar_is_banned_and_nobody_else() {
         assert!(outcome.traffic.false_bytes <= GROUP_BYTES as u64, "random seed {random_seed}");
     }
 }
+
+#[test]
+fn a_thin_line_at_home_carries_no_more_than_it_can_and_wastes_little() {
+    let outcome = run(&Preset::ThinLine.setup().scenario(Rng::new(1)), PolicyKind::Ours, 1);
+    let seen = &outcome.players[0].seen;
+    let arrived = outcome.traffic.sent - outcome.traffic.in_flight;
+    assert!(time_of(arrived, 20 * MBIT) <= seen.ended_at.unwrap().0);
+    assert!(outcome.wire_permyriad() <= 10_800, "{:?}", outcome.traffic);
+    assert!(outcome.seed_permyriad() <= 1_000, "{:?}", outcome.seed);
+}
