@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use crate::acquaintances::Acquaintances;
 use crate::api::status::FetchStatus;
 use crate::api::{self, Node};
 use crate::config::Config;
@@ -84,7 +85,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let peers = Peers::new(net.clone(), Arc::clone(&seed), Arc::clone(&library));
     let uplink = Uplink::start(config.uplink.clone(), &library, seed.device());
     let recorder = Recorder::new(Arc::clone(&library), config.inputs.clone(), seed.device());
-    let reach: Arc<dyn Reach> = Arc::new(NodeReach::new(net.clone(), Arc::clone(&seed), Arc::clone(&peers)));
+    let known = Acquaintances::open(net.clone(), Arc::clone(&library));
+    let reach = NodeReach::new(net.clone(), Arc::clone(&seed), Arc::clone(&peers), Arc::clone(&known));
+    let reach: Arc<dyn Reach> = Arc::new(reach);
     let lanes = LanePool::new(net.clone(), usize::from(LANES_PER_SOURCE));
     let playback = Playback::of_node(Arc::clone(&library), Arc::clone(&seed), Arc::clone(&reach), lanes.clone());
     let repair = RepairCounters::default();
@@ -128,6 +131,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         recorder: Arc::clone(&recorder),
     }));
     tasks.spawn(repairer.run());
+    let remembering = Arc::clone(&known);
+    tasks.spawn(async move { remembering.run().await });
     tasks.spawn(swarm::announce(Arc::clone(&library), peers));
     tasks.spawn(swarm::provide(Arc::clone(&library), net.clone()));
     let (metered, watched) = (Arc::clone(&uplink), Arc::clone(&library));
@@ -144,6 +149,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let ended = until_told(&recorder).await;
     tracing::info!("ending");
     tasks.shutdown().await;
+    known.keep_changed();
     let stopping = Arc::clone(&recorder);
     tokio::task::spawn_blocking(move || stopping.stop()).await?;
     blocking(|| library.store().sync()).context("the store was not synced")?;

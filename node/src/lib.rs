@@ -14,6 +14,7 @@
 //! Promises: a device without its seed keeps recording and plays what it holds; nothing unacknowledged is deleted; a
 //! chunk that this device could not prove whole leaves it in no form.
 
+pub mod acquaintances;
 pub mod api;
 pub mod capture;
 pub mod cli;

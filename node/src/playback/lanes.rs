@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aftercast_net::exchange::{FetchError, LanePool, Lie as Told, Wanted};
+use aftercast_protocol::ids::DeviceId;
 use aftercast_protocol::score::Lie;
 use aftercast_protocol::time::Micros;
 use futures::FutureExt as _;
@@ -15,6 +16,10 @@ use super::ports::{Arrival, LaneFailure, Lanes, Order};
 const LATE_USE: Micros = Micros::from_secs(30);
 
 impl Lanes for LanePool {
+    fn prepare(&self, device: DeviceId) {
+        Self::prepare(self, device);
+    }
+
     fn fetch(&self, order: Order, to: mpsc::Sender<Arrival>) -> BoxFuture<'static, Result<(), LaneFailure>> {
         let pool = self.clone();
         async move {

@@ -6,7 +6,7 @@ use aftercast_net::Multiaddr;
 use aftercast_protocol::ccf::AuxObject;
 use aftercast_protocol::ids::{ChannelId, ChunkCid, DeviceId, GroupIndex, RecordingId, Slot, UnitDigest};
 use aftercast_protocol::manifest::Manifest;
-use aftercast_protocol::score::Lie;
+use aftercast_protocol::score::{Lie, ScoreBook};
 use aftercast_protocol::select::{Fetch, SourceInfo};
 use aftercast_protocol::time::{Micros, Pts33, Ticks, UnixMillis};
 use aftercast_protocol::verify::GroupHashes;
@@ -153,6 +153,14 @@ pub trait Reach: Send + Sync + 'static {
 
     /// A device was proven to lie: refuse it from now on, and remember that.
     fn ban(&self, device: DeviceId, lie: Lie);
+
+    /// What was learnt of sources earlier.
+    fn scores(&self) -> ScoreBook {
+        ScoreBook::default()
+    }
+
+    /// What is known of sources by now.
+    fn learn(&self, _scores: ScoreBook) {}
 }
 
 /// One request to one source.
@@ -206,4 +214,7 @@ pub enum LaneFailure {
 pub trait Lanes: Send + Sync + 'static {
     /// Carries an order out. Hands on nothing that is not verified. Dropping the future cancels the order.
     fn fetch(&self, order: Order, to: mpsc::Sender<Arrival>) -> BoxFuture<'static, Result<(), LaneFailure>>;
+
+    /// A connected device will probably be asked soon.
+    fn prepare(&self, _device: DeviceId) {}
 }

@@ -87,6 +87,7 @@ impl Session {
             tokio::spawn(ask(playback.clone(), listed.recording, true));
             return None;
         }
+        playback.inner.fetcher.begins().await;
         let opening = timeout(OPEN_TIMEOUT, ask(playback.clone(), listed.recording, false)).await.ok().flatten()?;
         let chunk = opening.first.filter(|chunk| chunk.slot == first.slot)?;
         let head = chunk.head?;

@@ -9,7 +9,7 @@ use aftercast_protocol::ccf::{AuxLayout, AuxObject};
 use aftercast_protocol::ids::{ChannelId, ChunkCid, DeviceId, RecordingId, Slot};
 use aftercast_protocol::limits::MAX_FOUND_PROVIDERS;
 use aftercast_protocol::manifest::Manifest;
-use aftercast_protocol::score::Lie;
+use aftercast_protocol::score::{Lie, ScoreBook};
 use aftercast_protocol::select::SourceInfo;
 use aftercast_protocol::time::Micros;
 use aftercast_protocol::truth::Class;
@@ -20,6 +20,7 @@ use futures::future::BoxFuture;
 use super::Playback;
 use super::cells::Dress;
 use super::ports::{Fetched, Listed, LocalChunk, LocalForm, Opening, Reach, Shelf};
+use crate::acquaintances::Acquaintances;
 use crate::clock::wall;
 use crate::library::{AuxKept, ChunkNote, Library, LocalContent, LocalEntry, NoteKind, Recording, RecordingState};
 use crate::peers::Peers;
@@ -130,13 +131,14 @@ pub struct NodeReach {
     net: Net,
     seed: Arc<SeedClient>,
     peers: Arc<Peers>,
+    known: Arc<Acquaintances>,
 }
 
 impl NodeReach {
     /// By these parts of the node.
     #[must_use]
-    pub fn new(net: Net, seed: Arc<SeedClient>, peers: Arc<Peers>) -> Self {
-        Self { net, seed, peers }
+    pub fn new(net: Net, seed: Arc<SeedClient>, peers: Arc<Peers>, known: Arc<Acquaintances>) -> Self {
+        Self { net, seed, peers, known }
     }
 
     async fn open(&self, recording: RecordingId, at: Option<Slot>, first_held: bool) -> Option<Opening> {
@@ -179,7 +181,16 @@ impl Reach for NodeReach {
     }
 
     fn connect(&self, device: DeviceId, addrs: Vec<Multiaddr>) -> BoxFuture<'_, bool> {
-        self.peers.ensure_connected(device, addrs).boxed()
+        async move {
+            // To wait for those who were not reached lately would keep those waiting who can be.
+            if self.path(device).is_none() && self.known.is_unreachable(device) {
+                return false;
+            }
+            let reached = self.peers.ensure_connected(device, addrs).await;
+            self.known.dialled(device, reached);
+            reached
+        }
+        .boxed()
     }
 
     fn path(&self, device: DeviceId) -> Option<SourceInfo> {
@@ -190,7 +201,14 @@ impl Reach for NodeReach {
     }
 
     fn ban(&self, device: DeviceId, lie: Lie) {
-        tracing::warn!(%device, %lie, "a device is banned");
-        self.net.ban(device);
+        self.known.ban(device, lie);
+    }
+
+    fn scores(&self) -> ScoreBook {
+        self.known.scores()
+    }
+
+    fn learn(&self, scores: ScoreBook) {
+        self.known.learn(scores);
     }
 }

@@ -10,7 +10,7 @@ use crate::time::UnixMillis;
 
 /// A device that was not reached is not dialled again for this long, in milliseconds; twice as long after each further
 /// failure: a connection takes seconds to fail, and a plan names more holders than are dialled.
-const PAUSE_FIRST: u64 = 30_000;
+const PAUSE_FIRST: u64 = 5_000;
 /// Longest pause: homes come back, routers are restarted.
 const PAUSE_MAX: u64 = 3_600_000;
 /// After so long without an attempt nothing is known any more.
@@ -101,8 +101,8 @@ mod tests {
     #[test]
     fn pauses_double_up_to_an_hour() {
         assert_eq!(pause_after(0), 0);
-        assert_eq!(pause_after(1), 30_000);
-        assert_eq!(pause_after(3), 120_000);
+        assert_eq!(pause_after(1), 5_000);
+        assert_eq!(pause_after(3), 20_000);
         assert_eq!(pause_after(40), PAUSE_MAX);
     }
 

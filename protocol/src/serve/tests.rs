@@ -64,6 +64,54 @@ fn a_greedy_peer_does_not_delay_the_modest() {
     assert_eq!(bytes_by_peer(&served).values().copied().collect::<Vec<_>>(), [4 * GROUP; 11]);
 }
 
+/// When each of ten peers with one request of 4 MiB is served, behind a greedy one with 1,000, on a line that carries a
+/// group per millisecond; and when they would be if the first to come were served first.
+fn beside_a_greedy_peer() -> (Vec<u64>, Vec<u64>) {
+    const WANTS: u64 = 1000;
+    let groups = 64;
+    let mut queue = unlimited();
+    // It asks again as often as it is told that it is too much.
+    let (mut asked, mut served, mut tick) = (0, BTreeMap::<u16, u64>::new(), 0);
+    let mut greed = |queue: &mut FairQueue, now: Mono| {
+        while asked < WANTS && queue.handle_request(now, ask(0, asked, Class::Playback, groups * GROUP)).is_ok() {
+            asked += 1;
+        }
+    };
+    greed(&mut queue, Mono(0));
+    for number in 1..=10 {
+        queue.handle_request(Mono(0), ask(number, 0, Class::Playback, groups * GROUP)).unwrap();
+    }
+    let mut done = Vec::new();
+    while done.len() < 10 {
+        let now = Mono(0) + Micros::from_millis(tick);
+        let quantum = queue.poll_next(now).expect("something waits");
+        queue.handle_sent(quantum.peer, quantum.bytes);
+        tick += 1;
+        if quantum.peer == peer(0) {
+            greed(&mut queue, now);
+            continue;
+        }
+        let number = u16::from_be_bytes([quantum.peer.0[0], quantum.peer.0[1]]);
+        let bytes = served.entry(number).or_default();
+        *bytes += quantum.bytes;
+        if *bytes == groups * GROUP {
+            done.push(tick);
+        }
+    }
+    let first_come = (1..=10).map(|place| (WANTS + place) * groups).collect();
+    (done, first_come)
+}
+
+#[test]
+fn ten_with_one_want_beside_one_with_a_thousand_wait_a_fifth_of_first_come_at_most() {
+    let (mut ours, first_come) = beside_a_greedy_peer();
+    ours.sort_unstable();
+    // P99 of ten is the last of them.
+    let (ours, theirs) = (ours[9], first_come[9]);
+    assert!(ours * 5 <= theirs, "{ours} ms, first come first served {theirs} ms");
+    assert!(ours <= 11 * 64, "an eleventh of the line each: {ours} ms");
+}
+
 #[test]
 fn short_requests_get_equal_bytes_not_equal_turns() {
     let mut queue = unlimited();

@@ -81,25 +81,29 @@ pub struct OneChunk {
 }
 
 /// Takes chunks far apart, one at a time, each when the viewer's node has come to rest after the one before. The first
-/// only makes acquaintance. `line` is what the lines of all holders carry together, in bits per second.
+/// only makes acquaintance; then the seed is stopped, so that only holders are left to ask. `line` is what their lines
+/// carry together, in bits per second.
 ///
 /// # Errors
 /// Something does not answer, or does not come.
-pub fn one_chunk(theatre: &Theatre, viewer: &Home, line: u64) -> anyhow::Result<(Vec<OneChunk>, Wire)> {
+pub fn one_chunk(theatre: &mut Theatre, viewer: usize, line: u64) -> anyhow::Result<(Vec<OneChunk>, Wire)> {
+    let before = carried(theatre);
+    let Theatre { stage, viewers, .. } = theatre;
+    let viewer = viewers.get(viewer).context("no such viewer")?;
     let list = segments(&viewer.node.playlist(&viewer.id)?)?;
     let chunks: Vec<&Segment> = list.iter().skip(1).step_by(CHUNK_STRIDE).collect();
     ensure!(chunks.len() >= 3, "the recording is too short: {} segments", list.len());
-    let before = carried(theatre);
     let mut taken = Vec::new();
     for (number, segment) in chunks.iter().enumerate() {
         let began = Instant::now();
         let (bytes, _) = take(segment, |_, _| true)?;
         let took = began.elapsed();
-        let ideal = Duration::from_secs_f64(bytes as f64 * 8.0 / line as f64);
-        if number > 0 {
-            taken.push(OneChunk { bytes, took, ideal });
-        }
         viewer.wait_at_rest()?;
+        if number > 0 {
+            taken.push(OneChunk { bytes, took, ideal: Duration::from_secs_f64(bytes as f64 * 8.0 / line as f64) });
+        } else {
+            stage.seed.stop()?;
+        }
     }
     let played = viewer.node.status()?.fetch;
     let wire = Wire { wire: carried(theatre) - before, useful: played.useful(), twice: played.duplicate_bytes };
@@ -107,7 +111,7 @@ pub fn one_chunk(theatre: &Theatre, viewer: &Home, line: u64) -> anyhow::Result<
 }
 
 /// Distance of the chunks of [`one_chunk`]: more than a player's node looks ahead.
-const CHUNK_STRIDE: usize = 14;
+const CHUNK_STRIDE: usize = 7;
 
 /// What lines carried, and what of it was of use.
 #[derive(Debug, Clone, Copy)]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use aftercast_protocol::ids::{ChunkCid, DeviceId, GroupIndex, RecordingId, RequestId};
-use aftercast_protocol::score::ScoreBook;
 use aftercast_protocol::select::{Action, FailReason, Fetch, SelectConfig, Selector, Source, Want};
 use aftercast_protocol::serve::Class;
 use aftercast_protocol::time::{Micros, Mono};
@@ -26,6 +25,12 @@ const MAX_ARRIVALS: usize = 4;
 
 /// Searches for holders under way; the chunks of a read-ahead, and a second player's.
 const MAX_SEARCHES: usize = 32;
+
+/// Holders of one chunk to which lanes are opened before they are asked: as many as the scheduler wants to have.
+const MAX_PREPARED: usize = 8;
+
+/// How often what was learnt of sources is handed on to be remembered.
+const LEARN_PERIOD: Duration = Duration::from_secs(10);
 
 /// How long the seed is kept out of a chunk's holders while others are looked for: with no peer connected the scheduler
 /// asks it early, and connecting one takes a moment.
@@ -53,6 +58,8 @@ pub(super) enum Note {
     Stat { device: DeviceId, rate: Option<u64>, queued: u64 },
     /// Devices have connected, or hold more.
     HoldersChanged,
+    /// Somebody begins to watch.
+    Begins,
 }
 
 /// A request under way; dropping it cancels it.
@@ -86,13 +93,14 @@ impl Engine {
         lanes: Arc<dyn Lanes>,
         notes: mpsc::WeakSender<Note>,
     ) -> Self {
+        let selector = Selector::new(SelectConfig::default(), reach.scores());
         Self {
             shared,
             finder: Arc::new(Finder::new(Arc::clone(&reach))),
             reach,
             lanes,
             notes,
-            selector: Selector::new(SelectConfig::default(), ScoreBook::default()),
+            selector,
             running: BTreeMap::new(),
             searching: BTreeSet::new(),
             seed_waits: BTreeSet::new(),
@@ -102,6 +110,7 @@ impl Engine {
 
     /// Runs until the last [`super::Fetcher`] is gone.
     pub async fn run(mut self, mut notes: mpsc::Receiver<Note>) {
+        let mut learn = tokio::time::interval(LEARN_PERIOD);
         loop {
             self.act();
             *lock(&self.shared.stats) = self.selector.stats();
@@ -120,6 +129,7 @@ impl Engine {
                 },
                 () = self.shared.wake.notified() => self.sync(),
                 Some(_) = self.searches.join_next() => {}
+                _ = learn.tick() => self.reach.learn(self.selector.scores()),
                 () = timer => self.selector.handle_timeout(self.shared.now()),
             }
         }
@@ -146,6 +156,7 @@ impl Engine {
                 let source = self.source_of(device);
                 self.selector.handle_stat(now, source, rate, queued);
             }
+            Note::Begins => self.prepare_seed(),
             Note::HoldersChanged => {
                 let feeds: Vec<_> = self.shared.feeds().values().cloned().collect();
                 for feed in feeds {
@@ -223,6 +234,13 @@ impl Engine {
         }
     }
 
+    /// Somebody begins to watch: the seed will be asked soon.
+    fn prepare_seed(&self) {
+        if let Some(seed) = self.reach.seed().filter(|seed| self.reach.path(*seed).is_some()) {
+            self.lanes.prepare(seed);
+        }
+    }
+
     /// Tells the scheduler who is known to hold a chunk.
     fn offer(&mut self, now: Mono, feed: &Feed) {
         let spec = &feed.spec;
@@ -237,9 +255,12 @@ impl Engine {
     }
 
     fn add_holders(&mut self, now: Mono, cid: ChunkCid, devices: &[DeviceId]) {
-        for &device in devices {
+        for (number, &device) in devices.iter().enumerate() {
             if let Some(path) = self.reach.path(device) {
                 self.selector.handle_source_up(now, self.source_of(device), path);
+                if number < MAX_PREPARED {
+                    self.lanes.prepare(device);
+                }
             }
         }
         let sources: Vec<_> = devices.iter().map(|&device| self.source_of(device)).collect();

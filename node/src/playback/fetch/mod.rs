@@ -164,6 +164,11 @@ impl Fetcher {
         Ok(Want::new(Arc::clone(&self.shared), feed, deadline, Arc::clone(counters)))
     }
 
+    /// Somebody begins to watch.
+    pub async fn begins(&self) {
+        self.note(Note::Begins).await;
+    }
+
     /// The seed named sources for a recording.
     pub async fn learn(&self, recording: RecordingId, sources: Vec<RankedSource>) {
         self.note(Note::Plan(recording, sources)).await;

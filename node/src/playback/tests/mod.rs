@@ -1,5 +1,6 @@
 //! Playback as players see it: over HTTP, with sources that are honest, silent, lying or gone.
 
+mod chaos;
 mod lanes;
 mod players;
 mod sources;

@@ -311,6 +311,19 @@ impl Stage {
     }
 }
 
+/// Opens a store that tasks of an ended fetcher may still hold for a moment: the last of them closes it.
+pub async fn reopen(folder: &std::path::Path, config: StoreConfig) -> Store {
+    let open = async {
+        loop {
+            match Store::open(folder, config.clone()) {
+                Ok(store) => return store,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    timeout(PATIENCE, open).await.expect("the store is closed")
+}
+
 /// An answer.
 #[derive(Debug)]
 pub struct Reply {

@@ -110,11 +110,6 @@ impl LaneClient {
         self.lane.device()
     }
 
-    /// Whether the lane has carried a request before.
-    pub(super) fn used(&self) -> bool {
-        self.next > 0
-    }
-
     /// Asks, and waits for the answer's header. Dropping the future resets the lane, which cancels.
     ///
     /// # Errors

@@ -99,8 +99,7 @@ impl LanePool {
     pub async fn fetch(&self, device: DeviceId, wanted: &Wanted) -> Result<Transfer, FetchError> {
         let mut home = self.home(device).await?;
         loop {
-            let lane = self.lane(device).await?;
-            let used = lane.used();
+            let (lane, used) = self.lane(device).await?;
             match Transfer::begin(lane, wanted, home).await {
                 Ok(transfer) => return Ok(transfer),
                 // The other side closed it while it was at rest: a fresh one tells more.
@@ -123,8 +122,7 @@ impl LanePool {
     pub async fn fetch_part(&self, device: DeviceId, wanted: &WantedPart) -> Result<Vec<u8>, FetchError> {
         let home = self.home(device).await?;
         loop {
-            let lane = self.lane(device).await?;
-            let used = lane.used();
+            let (lane, used) = self.lane(device).await?;
             let (outcome, lane) = match lane.fetch_part(wanted).await {
                 Ok((lane, bytes)) => (Ok(bytes), Some(lane)),
                 Err((FetchError::Broken(_), _)) if used => continue,
@@ -144,12 +142,30 @@ impl LanePool {
         Ok(Home { inner: Arc::clone(&self.inner), device, _permit: permit })
     }
 
-    /// A lane at rest, or a fresh one.
-    async fn lane(&self, device: DeviceId) -> Result<LaneClient, FetchError> {
+    /// A lane at rest, or a fresh one; and whether it was at rest, so that the other side may have closed it.
+    async fn lane(&self, device: DeviceId) -> Result<(LaneClient, bool), FetchError> {
         match self.inner.idle(device) {
-            Some(lane) => Ok(lane),
-            None => Ok(LaneClient::new(self.net.open_lane(device).await?)),
+            Some(lane) => Ok((lane, true)),
+            None => Ok((LaneClient::new(self.net.open_lane(device).await?), false)),
         }
+    }
+
+    /// Opens a lane to a connected device that has none yet, for the first question to it: that saves its round trip.
+    /// What goes wrong shows when the question is asked.
+    pub fn prepare(&self, device: DeviceId) {
+        let permits = self.inner.permits(device);
+        let in_use = permits.available_permits() < self.inner.lanes_per_peer;
+        if in_use || self.inner.lock().get(&device).is_some_and(|source| !source.idle.is_empty()) {
+            return;
+        }
+        let Ok(permit) = permits.try_acquire_owned() else { return };
+        let home = Home { inner: Arc::clone(&self.inner), device, _permit: permit };
+        let net = self.net.clone();
+        tokio::spawn(async move {
+            if let Ok(lane) = net.open_lane(device).await {
+                home.give_back(LaneClient::new(lane));
+            }
+        });
     }
 
     /// Closes a device's lanes at rest, for instance when it disconnects.
