@@ -93,7 +93,7 @@ async fn serve(loaded: Loaded) -> anyhow::Result<()> {
 
     // The transcoder and the desk each have a thread of their own: both block, on the codec and on the disk.
     let (worker_store, worker_metrics, worker_desk) = (store.clone(), metrics.clone(), desk_tx.clone());
-    std::thread::Builder::new()
+    let transcoder = std::thread::Builder::new()
         .name("heads".into())
         .spawn(move || heads::work(&worker_store, &recipe, &worker_metrics, &mut head_rx, &worker_desk))
         .context("cannot start a thread")?;
@@ -119,21 +119,24 @@ async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     // Whoever waits for us may ask at once: the page then shows what the database holds.
     shown.changed().await.context("the desk ended before it began")?;
     announce_ready(&net, http);
-    tokio::select! {
+    let outcome = tokio::select! {
         result = ended.recv() => match result {
             Some(Err(error)) => Err(error).context("the database failed; nothing that was promised is lost, start again"),
             Some(Ok(())) | None => Ok(()),
         },
         result = stop_signal() => {
-            result?;
             tracing::info!("stopping");
             // The desk ends between two decisions, while its clock still runs. Gone already, it said so above.
-            if desk_tx.send(Input::Stop).await.is_ok() {
-                ended.recv().await.transpose().context("the database failed")?;
-            }
-            tokio::task::spawn_blocking(move || store.sync()).await?.context("cannot sync the database")
+            let asked = desk_tx.send(Input::Stop).await.is_ok();
+            let desk = if asked { ended.recv().await.unwrap_or(Ok(())) } else { Ok(()) };
+            let synced = tokio::task::spawn_blocking(move || store.sync()).await;
+            result.and(desk.context("the database failed")).and(synced?.context("cannot sync the database"))
         }
-    }
+    };
+    // It ends with the desk, after the head it is making. A thread that still closes the database while the process
+    // ends would find the database's own globals gone.
+    let _ = tokio::task::spawn_blocking(move || transcoder.join()).await;
+    outcome
 }
 
 fn open_store(loaded: &Loaded) -> anyhow::Result<Store> {

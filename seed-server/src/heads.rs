@@ -56,6 +56,10 @@ pub fn work(
     desk: &mpsc::Sender<Input>,
 ) {
     while let Some(job) = jobs.blocking_recv() {
+        if desk.is_closed() {
+            // What was not made is asked for again after the next start.
+            return;
+        }
         let made = store.table("renditions");
         let key = [&job.cid.0[..], recipe.name.as_bytes()].concat();
         let known = made.get(&key).ok().flatten().and_then(|value| minicbor::decode::<Rendition>(&value).ok());

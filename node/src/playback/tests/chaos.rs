@@ -115,8 +115,7 @@ impl Lanes for Lines {
 fn spec(n: u64) -> Spec {
     let bytes = bytes(n);
     let cid = ChunkCid::of(&bytes);
-    let fetched =
-        Fetched { cid, channel: channel(), slot: slot(n), utc: UnixMillis(0), head: false, confirmed: true };
+    let fetched = Fetched { cid, channel: channel(), slot: slot(n), utc: UnixMillis(0), head: false, confirmed: true };
     Spec { chunk: fetched, len: bytes.len() as u64, recording: RECORDING, reach: SpecReach::Anyone }
 }
 
@@ -190,8 +189,8 @@ async fn what_was_here_before_a_restart_is_not_fetched_again() {
     let folder = tempfile::tempdir().unwrap();
     let config = StoreConfig { reserve_free_bytes: 0, ..StoreConfig::default() };
     let cid = ChunkCid::of(&bytes(0));
-    // Two groups come, and then nothing more.
-    let first = Moody::new(1, vec![Fate::Hangs(2)]);
+    // Two groups come, and then nothing more, however often it is asked.
+    let first = Moody::new(1, [vec![Fate::Hangs(2)], vec![Fate::Hangs(0); 500]].concat());
     {
         let store = Store::open(folder.path(), config.clone()).unwrap();
         let home = Arc::new(home(1, &[device(1)]));
