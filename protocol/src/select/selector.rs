@@ -10,8 +10,8 @@ use crate::score::{Lie, Score, ScoreBook};
 use crate::time::Mono;
 use crate::verify::{GroupRange, GroupSet};
 
-/// After so many answers in a row that the chunk is not there or not for us, a source is paused.
-const DISAPPOINTMENTS: u32 = 3;
+/// After so many refusals in a row a source is paused.
+const REFUSALS: u32 = 3;
 
 /// The scheduler; see the module page.
 ///
@@ -270,12 +270,14 @@ impl Selector {
             }
             FailReason::NotFound => {
                 self.stats.not_found += 1;
-                self.disappoint(source);
+                if let Some(known) = self.sources.get_mut(&source) {
+                    known.note_miss(self.now);
+                }
                 self.forget_holder(cid, source);
             }
             FailReason::Refused => {
                 self.stats.refused += 1;
-                self.disappoint(source);
+                self.note_refusal(source);
                 self.forget_holder(cid, source);
             }
             FailReason::Broken => {
@@ -411,12 +413,12 @@ impl Selector {
         }
     }
 
-    /// The source has not what it was thought to have, or not for us: happens as chunks come and go. Only one that
-    /// disappoints again and again is left alone for a while.
-    fn disappoint(&mut self, source: Source) {
+    /// The source does not serve us: happens as grants lapse and are renewed. Only one that refuses again and again is
+    /// left alone for a while.
+    fn note_refusal(&mut self, source: Source) {
         if let Some(known) = self.sources.get_mut(&source) {
             known.score.record_failure();
-            if known.score.failing >= DISAPPOINTMENTS {
+            if known.score.failing >= REFUSALS {
                 known.pause(self.now, known.score.pause());
             }
         }

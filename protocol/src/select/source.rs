@@ -35,6 +35,12 @@ const STAT_TIME: Micros = Micros::from_secs(5);
 const REST: Micros = Micros::from_secs(10);
 /// A rate measured longer ago than this is not known any more.
 const KNOWN_TIME: Micros = Micros::from_secs(60);
+/// A source whose rate is only assumed may take so many times as long for a group before that is called silence.
+const UNKNOWN_GAP: u64 = 2;
+/// After so many answers in a row that a chunk is not there, a source is left alone...
+const MISSES: u32 = 3;
+/// ...for so long at most: chunks come and go, and one that is not there says little of others.
+const MISS_PAUSE_MAX: Micros = Micros::from_secs(2);
 /// Weight of the deviation in an expected arrival.
 const DEVIATIONS: u64 = 2;
 /// Bounds on when a busy source is asked again: an hour's silence would be a way to sabotage.
@@ -57,6 +63,8 @@ pub(super) struct SourceState {
     pub last_progress: Mono,
     /// Answers of Busy since it last delivered.
     busies: u32,
+    /// Answers that a chunk is not there, since it last delivered.
+    misses: u32,
     assumed_rate: u64,
     /// What it is expected to carry after a rest, until that is measured.
     rested_rate: Option<u64>,
@@ -91,6 +99,7 @@ impl SourceState {
             pause_until: Mono(0),
             last_progress: now,
             busies: 0,
+            misses: 0,
             assumed_rate,
             rested_rate: None,
             measured: None,
@@ -160,6 +169,14 @@ impl SourceState {
         self.pause(now, retry_after.max(least).min(RETRY_MAX));
     }
 
+    /// It does not have what it was thought to have.
+    pub fn note_miss(&mut self, now: Mono) {
+        self.misses = self.misses.saturating_add(1);
+        if let Some(more) = self.misses.checked_sub(MISSES) {
+            self.pause(now, Micros(RETRY_MIN.0 << more.min(16)).min(MISS_PAUSE_MAX));
+        }
+    }
+
     /// How many groups may be asked of it now. `spread` is the size of a piece if the rest were dealt out evenly.
     pub fn room(&self, urgent: bool, in_order: bool, spread: u32) -> u32 {
         let lanes = usize::from(self.info.lanes);
@@ -211,9 +228,12 @@ impl SourceState {
         now - (self.last_progress + self.gap())
     }
 
-    /// Time between two groups as expected.
+    /// Longest time between two groups as expected: lanes in use come in turn, so that their groups may end together. A
+    /// rate that is only assumed may be wrong by a factor.
     pub fn gap(&self) -> Micros {
-        self.transfer_time(GROUP) + self.doubt()
+        let lanes = self.requests.len().clamp(1, usize::from(self.info.lanes)) as u64;
+        let unknown = if self.measured.is_none() && self.score.rate == 0 { UNKNOWN_GAP } else { 1 };
+        Micros(self.transfer_time(GROUP).0.saturating_mul(lanes * unknown)) + self.doubt()
     }
 
     pub fn note_request(&mut self, now: Mono, id: RequestId, groups: u32) {
@@ -233,7 +253,7 @@ impl SourceState {
 
     pub fn note_bytes(&mut self, now: Mono, bytes: u64) {
         self.last_progress = self.last_progress.max(now);
-        self.busies = 0;
+        (self.busies, self.misses) = (0, 0);
         self.score.bytes = self.score.bytes.saturating_add(bytes);
         if let Some(sample) = &mut self.sample {
             sample.bytes += bytes;

@@ -32,6 +32,8 @@ pub(super) struct WantState {
 #[derive(Debug)]
 pub(super) struct Progress {
     pub len: u64,
+    /// Bytes not held.
+    missing: u64,
     pub held: GroupSet,
     /// Asked for and not yet arrived. Disjoint from `held`; each group in the range of one request...
     asked: GroupSet,
@@ -43,7 +45,7 @@ impl Progress {
     /// None where no chunk has that length.
     pub fn new(len: u64) -> Option<Self> {
         let empty = GroupSet::empty(groups_of_len(len)?).ok()?;
-        Some(Self { len, held: empty.clone(), asked: empty.clone(), twice: empty })
+        Some(Self { len, missing: len, held: empty.clone(), asked: empty.clone(), twice: empty })
     }
 
     /// A request has been made for these groups.
@@ -66,7 +68,11 @@ impl Progress {
     pub fn take(&mut self, index: GroupIndex) -> bool {
         self.twice.remove(index);
         self.asked.remove(index);
-        self.held.insert(index)
+        let fresh = self.held.insert(index);
+        if fresh {
+            self.missing = self.missing.saturating_sub(group_len(self.len, index) as u64);
+        }
+        fresh
     }
 
     /// Whether a group is expected from two sources.
@@ -97,13 +103,9 @@ impl Progress {
         self.held.groups() - self.held.len() - self.asked.len()
     }
 
-    pub fn bytes_of(&self, range: GroupRange) -> u64 {
-        range.iter().map(|index| group_len(self.len, index) as u64).sum()
-    }
-
     /// Bytes not held.
     pub fn missing_bytes(&self) -> u64 {
-        self.held.missing().into_iter().map(|range| self.bytes_of(range)).sum()
+        self.missing
     }
 
     fn is_open(&self, index: u32) -> bool {
