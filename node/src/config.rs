@@ -5,6 +5,7 @@
 //! listen = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"]
 //! http = "127.0.0.1:8710"
 //! mdns = true
+//! upnp = true
 //!
 //! [seed]                       # not needed after `aftercast join CODE`
 //! device = "8a88…"
@@ -61,6 +62,9 @@ pub struct Config {
     pub http: SocketAddr,
     /// Whether to look for devices on the local network and to be found there.
     pub mdns: bool,
+    /// Whether to ask the router to map the ports listened on (UPnP), so that peers connect directly. True by default: homes
+    /// are behind routers. Once enrolled only.
+    pub upnp: bool,
     /// The broadcaster's seed, where `aftercast join` has not said it.
     pub seed: Option<SeedConfig>,
     /// What may be taken of the line.
@@ -82,6 +86,7 @@ impl Default for Config {
             private_is_home: true,
             http: SocketAddr::from(([127, 0, 0, 1], 8710)),
             mdns: true,
+            upnp: true,
             seed: None,
             uplink: UplinkConfig::default(),
             store: StoreConfig::default(),
@@ -272,6 +277,7 @@ mod tests {
             listen = ["/ip4/127.0.0.1/tcp/0"]
             http = "127.0.0.1:0"
             mdns = false
+            upnp = false
             [seed]
             device = "0101010101010101010101010101010101010101010101010101010101010101"
             addrs = ["/ip4/127.0.0.1/tcp/4001"]

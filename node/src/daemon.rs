@@ -74,6 +74,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     net_config.announce.clone_from(&config.announce);
     net_config.private_is_home = config.private_is_home;
     net_config.mdns = config.mdns;
+    if let Some(enrolment) = &enrolment {
+        net_config.reach = aftercast_net::Reach::Home { introducer: enrolment.seed, upnp: config.upnp };
+    }
     let (net, events) = Net::start(net_config).await?;
     let http = TcpListener::bind(config.http).await.with_context(|| format!("cannot listen on {}", config.http))?;
     let http_addr = http.local_addr()?;
@@ -134,6 +137,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let remembering = Arc::clone(&known);
     tasks.spawn(async move { remembering.run().await });
     tasks.spawn(swarm::announce(Arc::clone(&library), peers));
+    tasks.spawn(swarm::watch_reach(Arc::clone(&library), net.clone()));
     tasks.spawn(swarm::provide(Arc::clone(&library), net.clone()));
     let (metered, watched) = (Arc::clone(&uplink), Arc::clone(&library));
     tasks.spawn(async move { metered.watch(&watched).await });

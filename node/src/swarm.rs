@@ -125,6 +125,15 @@ pub async fn announce(library: Arc<Library>, peers: Arc<Peers>) {
     }
 }
 
+/// Tells whoever waits for changes, the seed's session among them, when this device is reached in another way. Runs until
+/// dropped.
+pub async fn watch_reach(library: Arc<Library>, net: Net) {
+    let mut changes = net.reach_changes();
+    while changes.changed().await.is_ok() {
+        library.touch();
+    }
+}
+
 /// Keeps the hash table told of what is held. Runs until dropped.
 pub async fn provide(library: Arc<Library>, net: Net) {
     let mut changes = library.changes();

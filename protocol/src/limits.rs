@@ -120,8 +120,9 @@ pub const MAX_TOPICS_PER_PEER: usize = 256;
 
 /// Connections of a node or seed, unless configured otherwise. Each costs some 100 KiB when idle.
 pub const MAX_CONNECTIONS: u32 = 1024;
-/// Connections to one device: both directions over both transports.
-pub const MAX_CONNECTIONS_PER_DEVICE: u32 = 4;
+/// Connections to one device: both directions over both transports, one through a relay, and those by which the seed tests
+/// whether a device can be reached.
+pub const MAX_CONNECTIONS_PER_DEVICE: u32 = 8;
 /// Inbound connections in their handshake. Over it the listener closes new ones.
 pub const MAX_PENDING_INBOUND: u32 = 128;
 /// Outbound connections in their handshake. Over it dials are refused.
@@ -140,6 +141,33 @@ pub const MAX_RECEIVE_WINDOW_BYTES: usize = MAX_STREAMS_PER_CONNECTION * 256 * 1
 pub const STREAM_OPEN_TIMEOUT: Micros = Micros::from_secs(10);
 /// Devices remembered as banned; the oldest is forgotten first. A new key is free, so a longer list buys little.
 pub const MAX_BANNED_DEVICES: usize = 4096;
+
+/// Devices that the seed's relay keeps a place for: every connected one. A place is a few hundred bytes.
+pub const MAX_RELAY_RESERVATIONS: usize = MAX_CONNECTIONS as usize;
+/// Places of one device: one for each of its connections.
+pub const MAX_RELAY_RESERVATIONS_PER_DEVICE: usize = MAX_CONNECTIONS_PER_DEVICE as usize;
+/// How long a place lasts; the device asks again before that. An hour: a dead device's place is gone with its connection.
+pub const RELAY_RESERVATION: Micros = Micros::from_secs(3600);
+/// Circuits through the seed at once. With [`HOLE_TIMEOUT`] these are twenty meetings a second, or 32 MiB in all.
+pub const MAX_RELAY_CIRCUITS: usize = 256;
+/// Circuits of one device at once: it looks for eight holders of a chunk, twice where half of them do not answer.
+pub const MAX_RELAY_CIRCUITS_PER_DEVICE: usize = 16;
+/// Bytes that a circuit carries each way: handshakes and the meeting take some 20 KiB. No chunk fits through it.
+pub const MAX_RELAY_CIRCUIT_BYTES: u64 = 128 * 1024;
+/// How long a circuit lasts: a meeting takes [`HOLE_TIMEOUT`] at most; the relay protocol's usual bound is kept.
+pub const RELAY_CIRCUIT: Micros = Micros::from_secs(120);
+/// How long a dial through the relay waits for direct ones to the same device: a circuit is quickly set up, and would
+/// win against a direct connection that takes a few round trips more.
+pub const CIRCUIT_HEAD_START: Micros = Micros::from_millis(800);
+/// Longest wait for a hole: two attempts of the five seconds that a QUIC handshake may take, and room for the meeting.
+/// Below [`DIAL_TIMEOUT`], so that whoever dials learns the reason.
+pub const HOLE_TIMEOUT: Micros = Micros::from_secs(12);
+/// How long a pair whose hole was not punched is left alone: routers do not change their ways by the minute.
+pub const HOLE_BACKOFF: Micros = Micros::from_secs(300);
+/// Such pairs remembered; over it the oldest is forgotten, which costs one more attempt.
+pub const MAX_HOLE_BACKOFFS: usize = 1024;
+/// Own addresses, as the seed sees them, that are looked into. A home has one or two; one that moves on gets new ones.
+pub const MAX_OBSERVED_ADDRS: usize = 16;
 
 /// Lanes one device may have open to us: four in use (`MAX_LANES_PER_PEER`), and as many whose reset is under way.
 /// Over it the lane is reset.

@@ -50,6 +50,13 @@ impl Access {
         });
     }
 
+    /// Whether a connected device showed a certificate that is still good.
+    #[must_use]
+    pub fn is_admitted(&self, device: DeviceId, now: UnixMillis) -> bool {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.devices.get(&device).is_some_and(|enrolled| now < enrolled.expires)
+    }
+
     /// The device left.
     pub fn dismiss(&self, device: DeviceId) {
         self.write(|index| {
@@ -166,7 +173,9 @@ mod tests {
         access.set_recordings("bob".parse().unwrap(), vec![recording("bob", 14_000, 20_000)]);
         assert_eq!(access.check(BOB, cid, UnixMillis(1)), Err(AccessDenied::NoGrant), "begins as the chunk ends");
         assert_eq!(access.check(ALICE, cid, UnixMillis(1_000_000)), Err(AccessDenied::Expired));
+        assert!(access.is_admitted(ALICE, UnixMillis(1)) && !access.is_admitted(ALICE, UnixMillis(1_000_000)));
         access.dismiss(ALICE);
+        assert!(!access.is_admitted(ALICE, UnixMillis(1)));
         assert_eq!(access.check(ALICE, cid, UnixMillis(1)), Err(AccessDenied::NotEnrolled));
     }
 }

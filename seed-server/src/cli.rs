@@ -198,6 +198,11 @@ fn describe(status: &Status) -> String {
         mega(status.head_bytes),
         mega(status.served_bytes),
     );
+    let _ = writeln!(
+        out,
+        "relay: a place for {} devices behind routers; {} meetings under way, {} in all",
+        status.relay_reservations, status.relay_circuits, status.relay_circuits_opened,
+    );
     for (reason, count) in &status.refusals {
         let _ = writeln!(out, "refused {count} times: {reason}");
     }

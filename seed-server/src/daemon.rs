@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aftercast_net::{Net, NetConfig, NetEvent, Verdict};
+use aftercast_net::{Admits, Net, NetConfig, NetEvent, Reach, Verdict};
 use aftercast_protocol::ids::DeviceId;
 use aftercast_protocol::truth::RawFact;
 use aftercast_store::{Store, StoreConfig};
@@ -54,6 +54,9 @@ async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     config.listen = multiaddrs(&loaded.config.listen)?;
     config.announce = multiaddrs(&loaded.config.announce)?;
     config.mdns = loaded.config.mdns;
+    let enrolled = Arc::clone(&access);
+    let admits = Admits::those(move |device| enrolled.is_admitted(device, clock.utc()));
+    config.reach = Reach::Introducer { admits };
     config.agent = concat!("aftercast-seed/", env!("CARGO_PKG_VERSION")).to_owned();
     let (net, events) = Net::start(config).await.context("cannot listen")?;
     for channel in &loaded.channels {

@@ -12,6 +12,8 @@
 //!
 //! `link` is a proxy that makes a link of loopback: rate, delay, losses, outages, as the simulator has them.
 //!
+//! `namespaces` makes a small internet with homes behind routers.
+//!
 //! `playback` watches over such links, by the clock (`make playback`).
 //!
 //! `table` runs every recipe over every combination of codecs and judges each chunk (`make table`).
@@ -24,6 +26,7 @@ pub mod device;
 pub mod impair;
 pub mod link;
 pub mod media;
+pub mod namespaces;
 pub mod playback;
 pub mod players;
 pub mod processes;

@@ -27,6 +27,8 @@ pub struct Status {
     pub subscriber: Option<SubscriberId>,
     /// Its seed.
     pub seed: SeedStatus,
+    /// How others reach it.
+    pub reach: ReachStatus,
     /// Connected peers.
     pub peers: usize,
     /// Its line.
@@ -70,6 +72,23 @@ pub struct RepairStatus {
     pub fetched_bytes: u64,
     /// Attempts that ended without the chunk.
     pub failed: u64,
+}
+
+/// How others reach this device.
+#[derive(Debug, Serialize)]
+pub struct ReachStatus {
+    /// One word: `unknown`, `listening`, `public`, `mapped`, `hole_punching` or `seed_only`.
+    pub how: &'static str,
+    /// The same for people.
+    pub words: &'static str,
+    /// Where, as others are told.
+    pub addrs: Vec<String>,
+    /// Devices met at the seed's relay since the start, to punch a hole with.
+    pub holes_tried: u64,
+    /// Of those: reached directly then.
+    pub holes_punched: u64,
+    /// Of those: not reached.
+    pub holes_failed: u64,
 }
 
 /// The connection to the seed.
@@ -182,6 +201,18 @@ impl Node {
         }
     }
 
+    fn reach_status(&self) -> ReachStatus {
+        let (reachability, metrics) = (self.net.reachability(), self.net.metrics());
+        ReachStatus {
+            how: reachability.name(),
+            words: reachability.words(),
+            addrs: self.net.addrs().iter().map(ToString::to_string).collect(),
+            holes_tried: metrics.holes_tried.get(),
+            holes_punched: metrics.holes_punched.get(),
+            holes_failed: metrics.holes_failed.get(),
+        }
+    }
+
     /// The whole state.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -217,6 +248,7 @@ impl Node {
                 uploads_due,
                 keeps,
             },
+            reach: self.reach_status(),
             peers: self.peers.count(),
             uplink: UplinkStatus {
                 capability: self.uplink.capability(&self.library, duties.backlog_bytes()),

@@ -218,6 +218,13 @@ fn recording_line(one: &Value) -> String {
     )
 }
 
+fn holes_text(reach: &Value) -> String {
+    match (reach["holes_tried"].as_u64().unwrap_or(0), &reach["holes_punched"]) {
+        (0, _) => String::new(),
+        (tried, punched) => format!("; {punched} of {tried} holes punched"),
+    }
+}
+
 fn status_text(status: &Value) -> String {
     let seed = match (status["seed"]["connected"] == true, status["seed"]["refused"].as_str()) {
         (_, Some(reason)) => format!("refuses: {reason}"),
@@ -229,6 +236,7 @@ fn status_text(status: &Value) -> String {
         format!("device      {}", text(&status["device"])),
         format!("subscriber  {}", status["subscriber"].as_str().unwrap_or("none; enrol with: aftercast join CODE")),
         format!("seed        {seed}"),
+        format!("reachable   {}{}", text(&status["reach"]["words"]), holes_text(&status["reach"])),
         format!("peers       {}", status["peers"]),
         format!(
             "store       {} chunks, {} MiB, {} held for others",

@@ -194,8 +194,7 @@ impl Reach for NodeReach {
     }
 
     fn path(&self, device: DeviceId) -> Option<SourceInfo> {
-        // Lanes need a direct connection.
-        let info = self.net.peer_info(device).filter(|info| !info.relayed)?;
+        let info = self.net.peer_info(device)?;
         let rtt = info.rtt.map_or(RTT, |rtt| Micros(u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)));
         Some(SourceInfo { lan: info.lan, rtt, lanes: LANES_PER_SOURCE })
     }

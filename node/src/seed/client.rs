@@ -200,7 +200,7 @@ impl SeedClient {
     #[must_use]
     pub fn hello(&self, capability: Option<Capability>) -> Hello {
         let grants = if capability.is_some() { Vec::new() } else { self.grants() };
-        let addrs = self.net.announced_addrs().iter().map(ToString::to_string).take(MAX_ADDRS_PER_PEER).collect();
+        let addrs = self.net.addrs().iter().map(ToString::to_string).take(MAX_ADDRS_PER_PEER).collect();
         Hello {
             version: CTL_VERSION,
             role: Role::Node,

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aftercast_net::Net;
+use aftercast_net::{Multiaddr, Net};
 use aftercast_protocol::duty::Capability;
 use aftercast_protocol::ids::{RecordingId, Slot};
 use aftercast_protocol::wire::ctl::{CtlMsg, Refused};
@@ -75,6 +75,12 @@ fn jittered(wait: Duration) -> Duration {
     wait / 2 + wait * part / 510
 }
 
+/// What the seed was told on this connection.
+struct Told {
+    capability: Capability,
+    addrs: Vec<Multiaddr>,
+}
+
 impl SessionContext {
     /// One connection, from greeting to end. Whether there was one.
     async fn session(&self) -> bool {
@@ -82,8 +88,8 @@ impl SessionContext {
         // The swarm's event may come a moment after the dial's answer.
         let up = timeout(LOOK, online.wait_for(Option::is_some)).await;
         let Some(connection) = up.ok().and_then(Result::ok).and_then(|number| *number) else { return false };
-        let mut told = self.capability();
-        if let Err(error) = self.greet(told).await {
+        let mut told = Told { capability: self.capability(), addrs: self.net.addrs() };
+        if let Err(error) = self.greet(told.capability).await {
             tracing::warn!(%error, "the seed was not greeted");
             return true;
         }
@@ -140,7 +146,7 @@ impl SessionContext {
         }
     }
 
-    async fn tell_news(&self, told: &mut Capability, manifests: &mut Instant) -> Result<(), SeedError> {
+    async fn tell_news(&self, told: &mut Told, manifests: &mut Instant) -> Result<(), SeedError> {
         self.seed.expire_duties(wall());
         // First looked up, then told: the last reports of what ended go before word of its end.
         let ended = self.library.untold(|channel| self.recorder.receiving(channel));
@@ -149,9 +155,14 @@ impl SessionContext {
             self.seed.tell_end(&recording).await?;
         }
         let capability = self.capability();
-        if worth_telling(told, &capability) {
+        let addrs = self.net.addrs();
+        if told.addrs != addrs {
+            // A greeting is how a device says where it is; another one takes the place of the first.
+            self.seed.tell(&CtlMsg::Hello(self.seed.hello(Some(capability)))).await?;
+            *told = Told { capability, addrs };
+        } else if worth_telling(&told.capability, &capability) {
             self.seed.tell(&CtlMsg::Capability(capability)).await?;
-            *told = capability;
+            told.capability = capability;
         }
         self.renew_manifests(manifests).await
     }

@@ -1,12 +1,14 @@
 //! All behaviours of a node or seed, composed.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aftercast_protocol::ids::ChannelId;
 use aftercast_protocol::limits::{
     FIND_TIMEOUT, MAX_CONNECTIONS_PER_DEVICE, MAX_FOREIGN_KEYS, MAX_GOSSIP_BYTES, MAX_PENDING_DIALS,
-    MAX_PENDING_INBOUND, MAX_PROVIDED_KEYS, MAX_PROVIDERS_PER_KEY, MAX_TOPICS_PER_PEER,
+    MAX_PENDING_INBOUND, MAX_PROVIDED_KEYS, MAX_PROVIDERS_PER_KEY, MAX_RELAY_CIRCUIT_BYTES, MAX_RELAY_CIRCUITS,
+    MAX_RELAY_CIRCUITS_PER_DEVICE, MAX_RELAY_RESERVATIONS, MAX_RELAY_RESERVATIONS_PER_DEVICE, MAX_TOPICS_PER_PEER,
+    RELAY_CIRCUIT, RELAY_RESERVATION,
 };
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::gossipsub::{
@@ -17,13 +19,16 @@ use libp2p::identity::Keypair;
 use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{StreamProtocol, gossipsub, identify, kad, mdns, ping};
+use libp2p::{StreamProtocol, autonat, dcutr, gossipsub, identify, kad, mdns, ping, relay, upnp};
 
 use crate::carrier::Carrier;
-use crate::config::NetConfig;
+use crate::config::{Admits, NetConfig, Reach};
 use crate::errors::StartError;
+use crate::holes::Holes;
 use crate::metrics::NetMetrics;
 use crate::net::Bans;
+use crate::peer::device_of;
+use crate::told::Told;
 
 /// Protocol of our hash table: its own network, no foreign records.
 pub(crate) const KAD: StreamProtocol = StreamProtocol::new("/aftercast/kad/1");
@@ -35,10 +40,6 @@ pub(crate) type Gossip =
     gossipsub::Behaviour<IdentityTransform, MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>>;
 
 /// Everything that runs on a connection. The order matters: what refuses connections comes first.
-///
-/// Reachability comes here later, each as one more field: `autonat` v2 (then addresses are announced once they are
-/// proven, not once they are listened on: `Driver::listening`), `upnp`, `relay::client` with `dcutr`, and on the
-/// seed `relay` itself. The carrier already tells relayed connections from direct ones.
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     limits: connection_limits::Behaviour,
@@ -48,6 +49,12 @@ pub(crate) struct Behaviour {
     pub gossip: Gossip,
     pub kad: kad::Behaviour<MemoryStore>,
     mdns: Toggle<mdns::tokio::Behaviour>,
+    upnp: Toggle<upnp::tokio::Behaviour>,
+    pub autonat: Toggle<Told<autonat::v2::client::Behaviour>>,
+    autonat_server: Toggle<Told<autonat::v2::server::Behaviour>>,
+    circuits: Toggle<relay::client::Behaviour>,
+    pub dcutr: Toggle<Told<dcutr::Behaviour>>,
+    relay: Toggle<relay::Behaviour>,
 }
 
 impl Behaviour {
@@ -56,7 +63,8 @@ impl Behaviour {
         keypair: &Keypair,
         bans: Arc<Bans>,
         metrics: Arc<NetMetrics>,
-    ) -> Result<Self, StartError> {
+        holes: Holes,
+    ) -> Result<(Self, Option<relay::client::Transport>), StartError> {
         let peer = keypair.public().to_peer_id();
         let limits = ConnectionLimits::default()
             .with_max_established(Some(config.max_connections))
@@ -69,15 +77,29 @@ impl Behaviour {
             // Where others are told other addresses, those listened on lead nowhere, or around what stands in front.
             .with_hide_listen_addrs(!config.announce.is_empty());
         let mdns = config.mdns.then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), peer)).transpose();
-        Ok(Self {
+        let home = matches!(config.reach, Reach::Home { .. });
+        let upnp = matches!(config.reach, Reach::Home { upnp: true, .. });
+        let (through_relays, circuits) = home.then(|| relay::client::new(peer)).unzip();
+        let relay = match &config.reach {
+            Reach::Introducer { admits } => Some(relay_of(peer, admits)),
+            Reach::Plain | Reach::Home { .. } => None,
+        };
+        let behaviour = Self {
             limits: connection_limits::Behaviour::new(limits),
-            carrier: Carrier::new(bans, metrics),
+            carrier: Carrier::new(bans, metrics, holes),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new()),
             gossip: gossip()?,
             kad: table(peer),
             mdns: mdns.map_err(|e| StartError::Setup(format!("mDNS: {e}")))?.into(),
-        })
+            upnp: upnp.then(upnp::tokio::Behaviour::default).into(),
+            autonat: home.then(|| Told::new(autonat::v2::client::Behaviour::default())).into(),
+            autonat_server: relay.is_some().then(|| Told::new(autonat::v2::server::Behaviour::default())).into(),
+            circuits: circuits.into(),
+            dcutr: home.then(|| Told::new(dcutr::Behaviour::new(peer))).into(),
+            relay: relay.into(),
+        };
+        Ok((behaviour, through_relays))
     }
 }
 
@@ -98,6 +120,33 @@ fn gossip() -> Result<Gossip, StartError> {
         max_subscriptions_per_request: MAX_TOPICS_PER_PEER,
     };
     Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter).map_err(|e| setup(&e))
+}
+
+/// Asked for every reservation and every circuit, whose bounds per device and in all are the relay's own.
+struct Enrolled(Admits);
+
+impl relay::RateLimiter for Enrolled {
+    fn try_next(&mut self, peer: libp2p::PeerId, _: &libp2p::Multiaddr, _: Instant) -> bool {
+        device_of(&peer).is_some_and(|device| self.0.admits(device))
+    }
+}
+
+fn relay_of(peer: libp2p::PeerId, admits: &Admits) -> relay::Behaviour {
+    let config = relay::Config {
+        max_reservations: MAX_RELAY_RESERVATIONS,
+        max_reservations_per_peer: MAX_RELAY_RESERVATIONS_PER_DEVICE,
+        reservation_duration: Duration::from_micros(RELAY_RESERVATION.0),
+        reservation_rate_limiters: vec![Box::new(Enrolled(admits.clone()))],
+        max_circuits: MAX_RELAY_CIRCUITS,
+        max_circuits_per_peer: MAX_RELAY_CIRCUITS_PER_DEVICE,
+        max_circuit_duration: Duration::from_micros(RELAY_CIRCUIT.0),
+        max_circuit_bytes: MAX_RELAY_CIRCUIT_BYTES,
+        circuit_src_rate_limiters: vec![Box::new(Enrolled(admits.clone()))],
+    };
+    let mut relay = relay::Behaviour::new(peer, config);
+    // Set, not guessed from which addresses are proven: nobody proves the introducer's.
+    relay.set_status(Some(relay::Status::Enable));
+    relay
 }
 
 pub(crate) fn table(peer: libp2p::PeerId) -> kad::Behaviour<MemoryStore> {

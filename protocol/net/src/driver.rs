@@ -1,8 +1,10 @@
 //! The task that owns the swarm. It never waits for anything but the swarm and its own queues.
 
+mod paths;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aftercast_protocol::ids::{ChannelId, DeviceId};
 use aftercast_protocol::limits::{
@@ -16,9 +18,11 @@ use libp2p::swarm::{ConnectionId, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, identify, mdns, ping};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::sleep_until;
 
+pub(crate) use self::paths::Paths;
 use crate::behaviour::{Behaviour, BehaviourEvent, KAD, channel_of, topic_of};
-use crate::carrier::{CarrierEvent, LaneReply, Link};
+use crate::carrier::{CarrierEvent, LaneReply};
 use crate::config::NetConfig;
 use crate::control::{Control, Frame, PeerPort, PeerTask};
 use crate::errors::{DialError, PublishError};
@@ -106,15 +110,18 @@ pub(crate) struct Driver {
     table: Table,
     announce: bool,
     private_is_home: bool,
+    paths: Paths,
 }
 
 impl Driver {
+    /// `paths`: ways around routers.
     pub fn new(
         swarm: Swarm<Behaviour>,
         shared: Arc<Shared>,
         commands: mpsc::Receiver<Command>,
         events: mpsc::Sender<NetEvent>,
         config: &NetConfig,
+        paths: Paths,
     ) -> Self {
         let (end, ended) = mpsc::channel(64);
         let table = Table::new(shared.device, Arc::clone(&shared.bans), Arc::clone(&shared.metrics));
@@ -134,13 +141,18 @@ impl Driver {
             // What is listened on is announced where nothing else was configured.
             announce: config.announce.is_empty(),
             private_is_home: config.private_is_home,
+            paths,
         }
     }
 
     /// Runs until every handle is gone.
     pub async fn run(mut self) {
         loop {
+            let alarm = self.alarm();
             tokio::select! {
+                () = sleep_until(alarm.unwrap_or_else(Instant::now).into()), if alarm.is_some() => {
+                    self.on_alarm(Instant::now());
+                }
                 event = self.swarm.select_next_some() => self.on_swarm_event(event),
                 command = self.commands.recv() => match command {
                     Some(command) => self.on_command(command),
@@ -204,7 +216,7 @@ impl Driver {
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(&event),
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => self.on_discovered(found),
-            SwarmEvent::NewListenAddr { address, .. } => self.listening(address),
+            SwarmEvent::NewListenAddr { address, .. } if !is_relayed(&address) => self.listening(address),
             SwarmEvent::ExpiredListenAddr { address, .. } => {
                 self.shared.listen().retain(|known| *known != address);
                 self.swarm.remove_external_address(&address);
@@ -212,6 +224,9 @@ impl Driver {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.shared.metrics.connections.inc();
                 self.shared.metrics.connections_opened.inc();
+                if endpoint.is_relayed() {
+                    self.meet(peer_id, Instant::now());
+                }
                 let addr = Redacted(endpoint.get_remote_address());
                 tracing::debug!(peer = %peer_id, %addr, outbound = endpoint.is_dialer(), "connected");
                 // From here on the dial's fate is the connection's.
@@ -219,19 +234,21 @@ impl Driver {
                     dial.attempts.remove(&connection_id);
                 }
             }
-            SwarmEvent::ConnectionClosed { peer_id, cause, .. } => {
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
                 self.shared.metrics.connections.dec();
+                self.link_lost(peer_id, connection_id, Instant::now());
                 tracing::debug!(peer = %peer_id, cause = cause.map(tracing::field::display), "connection closed");
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id: Some(peer), error } => {
                 self.dial_failed(&peer, connection_id, &error);
+                self.quic_failed(connection_id, &error, Instant::now());
             }
-            _ => {}
+            other => self.on_path_event(other, Instant::now()),
         }
     }
 
-    /// An address we are reached at. Until AutoNAT proves one, the ones listened on are announced: right on a local
-    /// network and on a public host, useless but harmless behind a router.
+    /// An address listened on. These are always announced: right on a local network and on a public host, useless but
+    /// harmless behind a router, where those that are proven or lead through the introducer come beside them.
     pub fn listening(&mut self, address: Multiaddr) {
         let mut listen = self.shared.listen();
         if !listen.contains(&address) {
@@ -290,6 +307,7 @@ impl Driver {
             return;
         }
         self.answer_dial(device, &Ok(()));
+        self.met(device);
     }
 
     fn lane_arrived(&mut self, device: DeviceId, stream: RawStream) {
@@ -308,6 +326,7 @@ impl Driver {
 
     fn gone(&mut self, device: DeviceId) {
         self.shared.peers().remove(&device);
+        self.introducer_lost(device);
         if let Some(peer) = self.peers.remove(&device) {
             self.leaving.insert(device, peer.port.task);
         }
@@ -334,14 +353,12 @@ impl Driver {
     /// What is known of a device; none unless a control stream is up.
     fn info(&self, device: DeviceId) -> Option<PeerInfo> {
         let links = self.swarm.behaviour().carrier.links(&device);
-        let direct = |link: &&Link| link.control && !link.relayed;
-        let link = links.iter().find(direct).or_else(|| links.iter().find(|link| link.control))?;
+        let link = links.iter().find(|link| link.control)?;
         let peer = self.peers.get(&device)?;
         Some(PeerInfo {
             addr: link.addr.clone(),
             lan: self.private_is_home && is_lan(&link.addr),
             outbound: link.outbound,
-            relayed: link.relayed,
             connections: links.len(),
             rtt: peer.rtt,
             agent: peer.agent.clone(),
@@ -384,8 +401,9 @@ impl Driver {
     }
 
     fn on_identify(&mut self, event: identify::Event) {
-        let identify::Event::Received { peer_id, info, .. } = event else { return };
+        let identify::Event::Received { peer_id, connection_id, info } = event else { return };
         let Some(device) = device_of(&peer_id) else { return };
+        self.seen_by(device, connection_id, &info);
         if let Some(peer) = self.peers.get_mut(&device) {
             let plain = info.agent_version.chars().filter(|c| !c.is_control());
             peer.agent = Some(plain.take(MAX_AGENT_CHARS).collect());
@@ -430,7 +448,7 @@ impl Driver {
 
 /// Dialling.
 impl Driver {
-    fn dial(&mut self, device: DeviceId, addrs: Vec<Multiaddr>, reply: oneshot::Sender<Result<(), DialError>>) {
+    fn dial(&mut self, device: DeviceId, mut addrs: Vec<Multiaddr>, reply: oneshot::Sender<Result<(), DialError>>) {
         if device == self.shared.device {
             let _ = reply.send(Err(DialError::Ourselves(device)));
             return;
@@ -441,6 +459,10 @@ impl Driver {
             return;
         }
         let connected = !links.is_empty();
+        let peer = peer_id_of(device);
+        if self.paths.holes.given_up(&peer, Instant::now()) {
+            addrs.retain(|addr| !is_relayed(addr));
+        }
         let dial = self.dials.entry(device).or_default();
         dial.waiters.retain(|waiter| !waiter.is_closed());
         dial.waiters.push(reply);
@@ -449,7 +471,7 @@ impl Driver {
         if under_way && fresh.is_empty() {
             return;
         }
-        let opts = DialOpts::peer_id(peer_id_of(device))
+        let opts = DialOpts::peer_id(peer)
             .condition(PeerCondition::Always)
             .addresses(fresh)
             .extend_addresses_through_behaviour()
@@ -457,7 +479,7 @@ impl Driver {
         let attempt = opts.connection_id();
         dial.attempts.insert(attempt);
         if let Err(error) = self.swarm.dial(opts) {
-            self.dial_failed(&peer_id_of(device), attempt, &error);
+            self.dial_failed(&peer, attempt, &error);
         }
     }
 

@@ -79,8 +79,6 @@ pub struct PeerInfo {
     pub lan: bool,
     /// Whether we dialled.
     pub outbound: bool,
-    /// Whether the connection goes through a relay, so that it carries no lanes.
-    pub relayed: bool,
     /// Number of connections.
     pub connections: usize,
     /// Last measured round trip.

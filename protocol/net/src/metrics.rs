@@ -57,6 +57,22 @@ metrics! {
     lanes_refused_queue: Counter,
     /// Lanes reset: the connection goes through a relay
     lanes_refused_relayed: Counter,
+    /// Holes tried: connections through a relay
+    holes_tried: Counter,
+    /// Holes punched: a direct connection came about
+    holes_punched: Counter,
+    /// Holes not punched
+    holes_failed: Counter,
+    /// Connections through a relay refused: the last hole with the device failed a short while ago
+    holes_refused: Counter,
+    /// Places kept for others at this relay
+    relay_reservations: Gauge,
+    /// Circuits open through this relay
+    relay_circuits: Gauge,
+    /// Circuits that were opened through this relay
+    relay_circuits_opened: Counter,
+    /// Reservations and circuits refused by this relay
+    relay_refused: Counter,
     /// Bytes received on lanes
     lane_bytes_in: Counter,
     /// Bytes sent on lanes

@@ -14,19 +14,21 @@ use libp2p::core::transport::ListenerId;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, Swarm, SwarmBuilder};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::behaviour::Behaviour;
 use crate::carrier::LaneFailure;
-use crate::config::NetConfig;
+use crate::config::{NetConfig, Reach};
 use crate::control::Frame;
-use crate::driver::{Command, Driver};
+use crate::driver::{Command, Driver, Paths};
 use crate::errors::{DialError, LaneError, PublishError, SendError, StartError};
 use crate::event::{GossipToken, NetEvent, PeerInfo, Verdict};
+use crate::holes::Holes;
 use crate::lane::Lane;
 use crate::metrics::NetMetrics;
 use crate::peer::keypair_of;
+use crate::reachability::{Home, Reachability};
 use crate::resolve::resolve;
 use crate::transport;
 
@@ -73,6 +75,9 @@ pub(crate) struct Shared {
     listen: Mutex<Vec<Multiaddr>>,
     /// What the configuration says instead of them.
     announce: Vec<Multiaddr>,
+    /// How others reach us, and our addresses beside those listened on. Marked changed by
+    /// every hole and by everything at our relay, too.
+    pub reach: watch::Sender<(Reachability, Vec<Multiaddr>)>,
     peers: Mutex<BTreeMap<DeviceId, PeerView>>,
     /// Devices to disconnect; bounded because only connected or just banned devices get in.
     unwanted: Mutex<BTreeSet<DeviceId>>,
@@ -113,6 +118,10 @@ impl Net {
     /// # Errors
     /// When an address cannot be listened on, or a part of the stack cannot be set up.
     pub async fn start(config: NetConfig) -> Result<(Self, mpsc::Receiver<NetEvent>), StartError> {
+        let reachable = match config.reach {
+            Reach::Home { .. } => Reachability::Unknown,
+            Reach::Plain | Reach::Introducer { .. } => Reachability::Listening,
+        };
         let shared = Arc::new(Shared {
             device: config.key.device(),
             bans: Arc::default(),
@@ -120,18 +129,25 @@ impl Net {
             wake: Notify::new(),
             listen: Mutex::default(),
             announce: config.announce.clone(),
+            reach: watch::Sender::new((reachable, Vec::new())),
             peers: Mutex::default(),
             unwanted: Mutex::default(),
             finds: Semaphore::new(MAX_CONCURRENT_FINDS),
         });
-        let mut swarm = build(&config, &shared)?;
+        let holes = Holes::default();
+        let mut swarm = build(&config, &shared, &holes)?;
         let bound = listen(&mut swarm, &config.listen).await?;
         for addr in &config.announce {
             swarm.add_external_address(addr.clone());
         }
         let (commands, taken) = mpsc::channel(MAX_NET_COMMANDS);
         let (events, happened) = mpsc::channel(MAX_NET_EVENTS);
-        let mut driver = Driver::new(swarm, Arc::clone(&shared), taken, events, &config);
+        let home = match config.reach {
+            Reach::Home { introducer, .. } => Some(Home::new(introducer, std::time::Instant::now())),
+            Reach::Plain | Reach::Introducer { .. } => None,
+        };
+        let paths = Paths::new(home, holes);
+        let mut driver = Driver::new(swarm, Arc::clone(&shared), taken, events, &config, paths);
         for addr in bound {
             driver.listening(addr);
         }
@@ -151,10 +167,30 @@ impl Net {
         self.shared.listen().clone()
     }
 
-    /// The addresses that others are told: those configured, or else those listened on.
+    /// Where others may reach this device: what the configuration says; or else proven addresses, or the one through the
+    /// introducer, before those listened on.
     #[must_use]
-    pub fn announced_addrs(&self) -> Vec<Multiaddr> {
-        if self.shared.announce.is_empty() { self.listen_addrs() } else { self.shared.announce.clone() }
+    pub fn addrs(&self) -> Vec<Multiaddr> {
+        if !self.shared.announce.is_empty() {
+            return self.shared.announce.clone();
+        }
+        let mut addrs = self.shared.reach.borrow().1.clone();
+        let listen = self.listen_addrs().into_iter().filter(|addr| !addrs.contains(addr)).collect::<Vec<_>>();
+        addrs.extend(listen);
+        addrs
+    }
+
+    /// How others reach this device.
+    #[must_use]
+    pub fn reachability(&self) -> Reachability {
+        self.shared.reach.borrow().0
+    }
+
+    /// Is told when [`Net::addrs`] or [`Net::reachability`] changed, a hole was tried, punched or not, and, at an introducer, of
+    /// everything that happens at its relay.
+    #[must_use]
+    pub fn reach_changes(&self) -> watch::Receiver<(Reachability, Vec<Multiaddr>)> {
+        self.shared.reach.subscribe()
     }
 
     /// The counters.
@@ -352,10 +388,11 @@ impl Net {
     }
 }
 
-fn build(config: &NetConfig, shared: &Shared) -> Result<Swarm<Behaviour>, StartError> {
+fn build(config: &NetConfig, shared: &Shared, holes: &Holes) -> Result<Swarm<Behaviour>, StartError> {
     let keypair = keypair_of(&config.key);
-    let behaviour = Behaviour::new(config, &keypair, Arc::clone(&shared.bans), Arc::clone(&shared.metrics))?;
-    let carriage = transport::both(&keypair)?;
+    let (bans, metrics) = (Arc::clone(&shared.bans), Arc::clone(&shared.metrics));
+    let (behaviour, through_relays) = Behaviour::new(config, &keypair, bans, metrics, holes.clone())?;
+    let carriage = transport::all(&keypair, through_relays, holes.clone())?;
     let swarm = SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
         .with_other_transport(|_| carriage)

@@ -1,5 +1,7 @@
 //! What only the swarm itself can be made to do.
 
+mod holes;
+
 use std::time::Duration;
 
 use aftercast_protocol::ids::DeviceId;

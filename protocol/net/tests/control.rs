@@ -53,7 +53,7 @@ async fn a_connected_device_is_known_and_dialling_it_again_is_done_at_once() {
     let (a, b) = pair((1, 2), TCP).await;
     assert_eq!(a.net.connected(), [b.device()]);
     let info = a.net.peer_info(b.device()).unwrap();
-    assert!(info.lan && info.outbound && !info.relayed);
+    assert!(info.lan && info.outbound);
     assert!(!b.net.peer_info(a.device()).unwrap().outbound);
     a.net.dial(b.device(), vec![]).await.unwrap();
     assert_eq!(a.net.metrics().connections_opened.get(), 1);

@@ -20,8 +20,9 @@ pub(super) struct NodeState {
 
 impl Desk {
     pub(super) fn handle_hello(&mut self, device: DeviceId, hello: Hello) {
-        let mut state =
-            NodeState { enrolled: None, addrs: hello.addrs, capability: hello.capability, recording: Vec::new() };
+        // A device greets again when it is reached at other addresses; it records what it recorded.
+        let recording = self.nodes.remove(&device).map(|before| before.recording).unwrap_or_default();
+        let mut state = NodeState { enrolled: None, addrs: hello.addrs, capability: hello.capability, recording };
         let refused = if hello.version != CTL_VERSION {
             Err(Refused::Version)
         } else {

@@ -36,6 +36,15 @@ pub struct Status {
     pub archive_bytes: u64,
     /// Bytes served to players.
     pub served_bytes: u64,
+    /// Devices behind routers that it keeps a place for, so that others meet them here.
+    #[serde(default)]
+    pub relay_reservations: u64,
+    /// Meetings under way.
+    #[serde(default)]
+    pub relay_circuits: u64,
+    /// Meetings since the start.
+    #[serde(default)]
+    pub relay_circuits_opened: u64,
     /// Requests refused, by reason.
     pub refusals: std::collections::BTreeMap<String, u64>,
 }
@@ -130,7 +139,7 @@ impl Desk {
     }
 
     fn status(&self) -> Status {
-        let metrics = &self.tools.metrics;
+        let (metrics, net) = (&self.tools.metrics, self.tools.net.metrics());
         Status {
             version: 0,
             device: self.tools.key.device().to_string(),
@@ -144,6 +153,9 @@ impl Desk {
             heads: metrics.heads.get(),
             archive_bytes: metrics.archive_bytes.get(),
             served_bytes: metrics.served_bytes.get(),
+            relay_reservations: u64::try_from(net.relay_reservations.get()).unwrap_or(0),
+            relay_circuits: u64::try_from(net.relay_circuits.get()).unwrap_or(0),
+            relay_circuits_opened: net.relay_circuits_opened.get(),
             refusals: metrics.refusals(),
         }
     }

@@ -2,10 +2,12 @@
 //! it says so, not because of how fast the machine is.
 
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use socket2::SockRef;
 
 use super::http::read_request;
 
@@ -19,6 +21,7 @@ const PIECE: usize = 1 << 16;
 #[derive(Debug)]
 pub struct Tap {
     address: SocketAddr,
+    listener: TcpListener,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -44,11 +47,11 @@ impl Tap {
     /// No socket could be opened.
     pub fn new(bytes: Arc<[u8]>) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
-        let address = listener.local_addr()?;
+        let (address, kept) = (listener.local_addr()?, listener.try_clone()?);
         let shared = Arc::new(Shared { bytes, state: Mutex::default(), changed: Condvar::new() });
         let seen = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("tap".into()).spawn(move || accept(&listener, &seen))?;
-        Ok(Self { address, shared, thread: Some(thread) })
+        Ok(Self { address, listener: kept, shared, thread: Some(thread) })
     }
 
     /// Where it flows.
@@ -84,8 +87,8 @@ impl Drop for Tap {
         self.shared.lock().ended = true;
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take() {
-            // The accept call returns for this connection and sees that it is over.
-            let _ = TcpStream::connect(self.address);
+            // The accept call returns, with an error. Connecting would do too, but not from another network namespace.
+            let _ = SockRef::from(&self.listener).shutdown(Shutdown::Both);
             let _ = thread.join();
         }
     }

@@ -63,7 +63,8 @@ impl Theatre {
         let (seed_port, seed_line) = in_front()?;
         told("making the broadcast");
         let stage = Stage::of(&spec.broadcast, &spec.interval, cache, |seed| {
-            seed.through = Some((seed_port, seed_line.address().port()));
+            seed.listen = vec![format!("/ip4/127.0.0.1/tcp/{seed_port}")];
+            seed.told = Some(format!("/ip4/127.0.0.1/tcp/{}", seed_line.address().port()));
         })?;
         let (mut holders, mut lines) = (Vec::new(), Vec::new());
         for number in 1..=spec.holders {

@@ -40,6 +40,8 @@ pub enum Reached {
     /// At free ports of loopback, as one of its home.
     #[default]
     Home,
+    /// Where it listens, as multiaddrs.
+    At(Vec<String>),
     /// From afar: it listens at a port of loopback and tells others another one, of what stands in front of it.
     Through {
         /// Where it listens.
@@ -56,6 +58,7 @@ impl Reached {
     fn config(&self) -> String {
         match self {
             Self::Home => "listen = [\"/ip4/127.0.0.1/tcp/0\", \"/ip4/127.0.0.1/udp/0/quic-v1\"]\n".into(),
+            Self::At(listen) => format!("listen = {listen:?}\n"),
             Self::Through { listen, told } => format!(
                 "listen = [\"/ip4/127.0.0.1/tcp/{listen}\"]\nannounce = [\"/ip4/127.0.0.1/tcp/{told}\"]\n\
                  private_is_home = false\n"
@@ -178,7 +181,7 @@ impl NodeProcess {
         let inputs: String = inputs.iter().map(|(channel, url)| format!("{channel:?} = {url:?}\n")).collect();
         let text = format!(
             "data_dir = \"data\"\n{reached}\
-             http = \"127.0.0.1:0\"\nmdns = false\n\
+             http = \"127.0.0.1:0\"\nmdns = false\nupnp = false\n\
              [uplink]\ndeclared_bps = {uplink_bps}\nshare_percent = 100\nmetered = {metered}\n\
              [store]\nreserve_free_bytes = 0\n{quota}[inputs]\n{inputs}"
         );

@@ -29,6 +29,8 @@ pub struct ChannelOptions {
 pub struct SeedOptions {
     /// Its channels.
     pub channels: Vec<ChannelOptions>,
+    /// Where it listens, as multiaddrs, when it starts first.
+    pub listen: Vec<String>,
     /// How long grants last, in seconds.
     pub grant_seconds: u64,
     /// How long enrolments last, in days.
@@ -39,8 +41,8 @@ pub struct SeedOptions {
     pub head_bps: u64,
     /// Transcode every chunk.
     pub archive: bool,
-    /// A port of loopback to listen at, and another one to tell nodes, of what stands in front of it.
-    pub through: Option<(u16, u16)>,
+    /// An address to tell nodes instead of those listened on, of what stands in front of it.
+    pub told: Option<String>,
 }
 
 impl SeedOptions {
@@ -49,12 +51,14 @@ impl SeedOptions {
     pub fn one(channel: ChannelOptions) -> Self {
         Self {
             channels: vec![channel],
+            // TCP alone: the system tells the other side when a process is gone, as tests of that need it.
+            listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
             grant_seconds: 3600,
             certificate_days: 365,
             deadline_ms: 10_000,
             head_bps: 1_500_000,
             archive: false,
-            through: None,
+            told: None,
         }
     }
 }
@@ -77,13 +81,11 @@ impl SeedProcess {
     /// It cannot be made or started.
     pub fn start(programs: &Programs, folder: &Path, options: SeedOptions) -> anyhow::Result<Self> {
         output(Command::new(&programs.seed).arg("init").arg(folder))?;
-        let port = options.through.map_or(0, |(listen, _)| listen);
         let mut seed = Self {
             programs: programs.clone(),
             folder: folder.to_owned(),
+            listen: options.listen.clone(),
             options,
-            // TCP alone: the system tells the other side when a process is gone, as tests of that need it.
-            listen: vec![format!("/ip4/127.0.0.1/tcp/{port}")],
             device: String::new(),
             daemon: None,
         };
@@ -117,7 +119,7 @@ impl SeedProcess {
     }
 
     fn config_text(&self) -> String {
-        let SeedOptions { channels, grant_seconds, certificate_days, deadline_ms, head_bps, archive, through } =
+        let SeedOptions { channels, grant_seconds, certificate_days, deadline_ms, head_bps, archive, told, .. } =
             &self.options;
         let mut text = format!(
             "listen = {:?}\nhttp = \"127.0.0.1:0\"\ngrant_seconds = {grant_seconds}\n\
@@ -125,8 +127,8 @@ impl SeedProcess {
              [decide]\ndeadline_ms = {deadline_ms}\n[head]\nbitrate_bps = {head_bps}\n[store]\nreserve_free_bytes = 0\n",
             self.listen
         );
-        if let Some((_, told)) = through {
-            text = format!("announce = [\"/ip4/127.0.0.1/tcp/{told}\"]\n{text}");
+        if let Some(told) = told {
+            text = format!("announce = [{told:?}]\n{text}");
         }
         for ChannelOptions { id, interval, plan } in channels {
             // Writing to a string cannot fail. Debug form of a string is a TOML string for the paths of tests.
@@ -158,8 +160,8 @@ impl SeedProcess {
     pub fn enrol(&self, subscriber: &str) -> anyhow::Result<String> {
         let mut command = Command::new(&self.programs.seed);
         command.arg("enrol").arg("--config").arg(self.config()).args(["--subscriber", subscriber]);
-        let told = self.options.through.map(|(_, told)| vec![format!("/ip4/127.0.0.1/tcp/{told}")]);
-        for addr in told.as_ref().unwrap_or(&self.listen) {
+        let told = self.options.told.as_slice();
+        for addr in if told.is_empty() { &self.listen } else { told } {
             command.args(["--addr", addr]);
         }
         Ok(output(&mut command)?.trim().to_owned())

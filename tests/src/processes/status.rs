@@ -28,6 +28,10 @@ pub struct SeedStatus {
     pub archive_bytes: u64,
     /// Bytes served to players.
     pub served_bytes: u64,
+    /// Devices that it keeps a place for.
+    pub relay_reservations: u64,
+    /// Meetings under way.
+    pub relay_circuits: u64,
     /// Requests refused, by reason.
     pub refusals: BTreeMap<String, u64>,
 }
@@ -122,6 +126,8 @@ pub struct NodeStatus {
     pub device: String,
     /// Its connection to the seed.
     pub seed: NodeSeed,
+    /// How others reach it.
+    pub reach: NodeReach,
     /// Connected peers.
     pub peers: u64,
     /// Its line.
@@ -175,6 +181,19 @@ impl NodeFetch {
     pub fn useful(&self) -> u64 {
         self.seed_bytes + self.peer_bytes + self.lan_bytes
     }
+}
+
+/// How others reach a node.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NodeReach {
+    /// One word.
+    pub how: String,
+    /// Devices met at the seed's relay.
+    pub holes_tried: u64,
+    /// Of those: reached directly then.
+    pub holes_punched: u64,
+    /// Of those: not reached.
+    pub holes_failed: u64,
 }
 
 /// Repair in numbers.

@@ -84,7 +84,7 @@ impl InboundUpgrade<Stream> for Offer {
 pub(crate) struct Handler {
     role: Endpoint,
     relayed: bool,
-    /// The connection's one control stream was asked for or has come.
+    /// The connection's one control stream was asked for or has come, or there is to be none.
     control: bool,
     /// Lanes to ask for.
     wanted: VecDeque<LaneReply>,
@@ -99,12 +99,13 @@ pub(crate) struct Handler {
 }
 
 impl Handler {
-    pub fn new(role: Endpoint, relayed: bool, metrics: Arc<NetMetrics>) -> Self {
+    /// `silent`: no control stream, neither asked for nor taken.
+    pub fn new(role: Endpoint, relayed: bool, silent: bool, metrics: Arc<NetMetrics>) -> Self {
         let closed = CancellationToken::new();
         Self {
             role,
             relayed,
-            control: false,
+            control: silent,
             wanted: VecDeque::new(),
             opening: 0,
             events: VecDeque::new(),

@@ -4,13 +4,11 @@
 //! shorter, so that in a plain race it would win. The swarm dials all addresses of a device at once; here those by
 //! QUIC wait for those by TCP to fail, or for a head start to pass. Where nobody dials by TCP they do not wait.
 //!
-//! Not for hole punching: there both transports must start at the same moment, on both sides. A dial in the role of
-//! the listener, which only a hole punch makes, is never held back.
+//! Not for hole punching: there both sides must start at the same moment. A dial in the role of the listener, which only
+//! a hole punch makes, is never held back, and neither is any dial of a device with which a hole is being punched.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,11 +16,11 @@ use futures::FutureExt as _;
 use libp2p::core::Endpoint;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
-use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, Transport};
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Carriage;
+use super::under_way::{UnderWay, peer_of};
+use crate::holes::Holes;
 
 /// Both transports.
 pub(super) struct TcpFirst {
@@ -30,49 +28,12 @@ pub(super) struct TcpFirst {
     quic: Carriage,
     head_start: Duration,
     under_way: UnderWay,
-}
-
-/// Dials by TCP that have not ended, per device: at most those that the swarm allows at once.
-#[derive(Clone, Default)]
-struct UnderWay(Arc<Mutex<BTreeMap<PeerId, Weak<Dials>>>>);
-
-/// Dropped with the last of a device's dials by TCP.
-struct Dials {
-    ended: CancellationToken,
-    _end: DropGuard,
-}
-
-impl UnderWay {
-    /// One more; it ends when what is returned is dropped.
-    fn begin(&self, peer: PeerId) -> Arc<Dials> {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        map.retain(|_, dials| dials.strong_count() > 0);
-        if let Some(dials) = map.get(&peer).and_then(Weak::upgrade) {
-            return dials;
-        }
-        let ended = CancellationToken::new();
-        let dials = Arc::new(Dials { _end: ended.clone().drop_guard(), ended });
-        map.insert(peer, Arc::downgrade(&dials));
-        dials
-    }
-
-    /// The end of those under way now, if there are any.
-    fn end(&self, peer: &PeerId) -> Option<CancellationToken> {
-        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        map.get(peer).and_then(Weak::upgrade).map(|dials| dials.ended.clone())
-    }
+    holes: Holes,
 }
 
 impl TcpFirst {
-    pub fn new(tcp: Carriage, quic: Carriage, head_start: Duration) -> Self {
-        Self { tcp, quic, head_start, under_way: UnderWay::default() }
-    }
-}
-
-fn peer_of(addr: &Multiaddr) -> Option<PeerId> {
-    match addr.iter().last() {
-        Some(Protocol::P2p(peer)) => Some(peer),
-        _ => None,
+    pub fn new(tcp: Carriage, quic: Carriage, head_start: Duration, holes: Holes) -> Self {
+        Self { tcp, quic, head_start, under_way: UnderWay::default(), holes }
     }
 }
 
@@ -108,13 +69,12 @@ impl Transport for TcpFirst {
             failed => return failed,
         };
         let dial = self.quic.dial(addr, opts)?;
-        let Some(peer) = peer.filter(|_| opts.role == Endpoint::Dialer) else { return Ok(dial) };
+        let held = |peer: &PeerId| opts.role == Endpoint::Dialer && !self.holes.under_way(peer);
+        let Some(peer) = peer.filter(held) else { return Ok(dial) };
         let (under_way, head_start) = (self.under_way.clone(), self.head_start);
         let dial = async move {
             // Looked up only now: the swarm makes all its dials before it drives any of them.
-            if let Some(end) = under_way.end(&peer) {
-                let _ = tokio::time::timeout(head_start, end.cancelled()).await;
-            }
+            under_way.give_way(&peer, head_start).await;
             dial.await
         };
         Ok(dial.boxed())
