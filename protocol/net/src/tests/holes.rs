@@ -71,7 +71,7 @@ async fn two_devices_that_meet_at_the_relay_go_on_directly() {
     let (a, _a_events) = start(2, &[TCP, QUIC], home(seed.device())).await;
     let (b, mut b_events) = start(3, &[TCP, QUIC], home(seed.device())).await;
     let through = reserve(&b, &seed).await;
-    assert_eq!(seed.metrics().relay_reservations.get(), 1);
+    until(&seed, "it counts the place", || seed.metrics().relay_reservations.get() == 1).await;
     a.dial(seed.device(), seed.listen_addrs()).await.unwrap();
     until(&a, "seen by the seed", || a.reachability() == Reachability::Listening).await;
 
