@@ -1,6 +1,7 @@
 //! The running seed: wires swarm, desk, pulls, transcoder and pages together, and takes them down in order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aftercast_net::{Admits, Net, NetConfig, NetEvent, Reach, Verdict};
 use aftercast_protocol::ids::DeviceId;
@@ -30,6 +31,9 @@ const HEAD_QUEUE: usize = 256;
 /// Chunks to be mended; over it they are looked at again with the next report.
 const MEND_QUEUE: usize = 256;
 
+/// Longest wait for reads and writes under way at the end; each takes milliseconds, unless the disk hangs.
+const SHUTDOWN: Duration = Duration::from_secs(30);
+
 /// Runs until the process is told to stop.
 ///
 /// # Errors
@@ -37,8 +41,9 @@ const MEND_QUEUE: usize = 256;
 pub fn run(loaded: Loaded) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let result = runtime.block_on(serve(loaded));
-    // Transcodings under way are not waited for: they are made again when asked for.
-    runtime.shutdown_background();
+    // What still reads or writes the database is waited for: a thread that uses it while the process ends would find the
+    // database's own globals gone.
+    runtime.shutdown_timeout(SHUTDOWN);
     result
 }
 
@@ -136,8 +141,7 @@ async fn serve(loaded: Loaded) -> anyhow::Result<()> {
             result.and(desk.context("the database failed")).and(synced?.context("cannot sync the database"))
         }
     };
-    // It ends with the desk, after the head it is making. A thread that still closes the database while the process
-    // ends would find the database's own globals gone.
+    // It ends with the desk, after the head it is making.
     let _ = tokio::task::spawn_blocking(move || transcoder.join()).await;
     outcome
 }
