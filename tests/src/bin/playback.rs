@@ -121,7 +121,11 @@ fn beginnings(arguments: &Arguments, judge: &mut Judge) -> anyhow::Result<()> {
         let (mib, took, ideal) = (chunk.bytes as f64 / 1048576.0, seconds(chunk.took), seconds(chunk.ideal));
         judge.say(
             ratio <= MOST_ONE_CHUNK,
-            &format!("{mib:.1} MiB from {HOLDERS} holders: {took}, the lines alone {ideal}: {ratio:.2} x"),
+            &format!(
+                "{mib:.1} MiB from {HOLDERS} holders: {took}, the lines alone {ideal}: {ratio:.2} x; {} found silent, {} \
+                 tails moved",
+                chunk.stalls, chunk.splits
+            ),
         );
     }
     let over = wire.wire as f64 / wire.useful.max(1) as f64;

@@ -78,6 +78,10 @@ pub struct OneChunk {
     pub took: Duration,
     /// The same over lines that carry nothing else and lose no time.
     pub ideal: Duration,
+    /// Holders that were found silent meanwhile, until the node came to rest.
+    pub stalls: u64,
+    /// Tails of requests that went to another holder meanwhile.
+    pub splits: u64,
 }
 
 /// Takes chunks far apart, one at a time, each when the viewer's node has come to rest after the one before. The first
@@ -95,12 +99,16 @@ pub fn one_chunk(theatre: &mut Theatre, viewer: usize, line: u64) -> anyhow::Res
     ensure!(chunks.len() >= 3, "the recording is too short: {} segments", list.len());
     let mut taken = Vec::new();
     for (number, segment) in chunks.iter().enumerate() {
+        let before = viewer.node.status()?.fetch;
         let began = Instant::now();
         let (bytes, _) = take(segment, |_, _| true)?;
         let took = began.elapsed();
         viewer.wait_at_rest()?;
+        let after = viewer.node.status()?.fetch;
         if number > 0 {
-            taken.push(OneChunk { bytes, took, ideal: Duration::from_secs_f64(bytes as f64 * 8.0 / line as f64) });
+            let ideal = Duration::from_secs_f64(bytes as f64 * 8.0 / line as f64);
+            let (stalls, splits) = (after.stalls - before.stalls, after.splits - before.splits);
+            taken.push(OneChunk { bytes, took, ideal, stalls, splits });
         } else {
             stage.seed.stop()?;
         }
