@@ -1,10 +1,11 @@
 //! The task that owns the swarm. It never waits for anything but the swarm and its own queues.
 
 mod paths;
+mod round_trips;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use aftercast_protocol::ids::{ChannelId, DeviceId};
 use aftercast_protocol::limits::{
@@ -33,6 +34,7 @@ use crate::peer::{device_of, peer_id_of};
 use crate::raw::RawStream;
 use crate::redact::{Redacted, is_lan, is_relayed};
 use crate::table::Table;
+use round_trips::RoundTrips;
 
 /// Unanswered pings in a row after which a connection is given up: with pings every 15 s, half a minute of silence.
 const SILENT_PINGS: u8 = 2;
@@ -79,7 +81,7 @@ struct Peer {
     /// Its share of the lanes.
     lane_slots: Arc<Semaphore>,
     silent_pings: u8,
-    rtt: Option<Duration>,
+    round_trips: RoundTrips,
     agent: Option<String>,
 }
 
@@ -293,7 +295,7 @@ impl Driver {
         };
         let port = PeerPort { controls, lanes, task: tokio::spawn(task.run()) };
         let lane_slots = Arc::new(Semaphore::new(MAX_INBOUND_LANES_PER_DEVICE));
-        let peer = Peer { port, outbox, lane_slots, silent_pings: 0, rtt: None, agent: None };
+        let peer = Peer { port, outbox, lane_slots, silent_pings: 0, round_trips: RoundTrips::default(), agent: None };
         self.peers.insert(device, peer);
     }
 
@@ -360,7 +362,7 @@ impl Driver {
             lan: self.private_is_home && is_lan(&link.addr),
             outbound: link.outbound,
             connections: links.len(),
-            rtt: peer.rtt,
+            rtt: peer.round_trips.least(),
             agent: peer.agent.clone(),
         })
     }
@@ -384,7 +386,7 @@ impl Driver {
         match &event.result {
             Ok(rtt) => {
                 peer.silent_pings = 0;
-                peer.rtt = Some(*rtt);
+                peer.round_trips.note(*rtt);
                 self.show(device);
             }
             Err(ping::Failure::Unsupported) => {}

@@ -81,7 +81,7 @@ pub struct PeerInfo {
     pub outbound: bool,
     /// Number of connections.
     pub connections: usize,
-    /// Last measured round trip.
+    /// Round trip without what waits behind other bytes: the least one measured of late.
     pub rtt: Option<Duration>,
     /// Name and version of its program, as it says; at most 64 characters.
     pub agent: Option<String>,

@@ -255,12 +255,16 @@ impl SourceState {
         self.last_progress = self.last_progress.max(now);
         (self.busies, self.misses) = (0, 0);
         self.score.bytes = self.score.bytes.saturating_add(bytes);
-        if let Some(sample) = &mut self.sample {
-            sample.bytes += bytes;
-            let enough = if self.score.rate == 0 { SAMPLE_BYTES_FIRST } else { SAMPLE_BYTES };
-            if sample.bytes >= enough || now - sample.from >= SAMPLE_TIME {
-                self.take_sample(now);
-            }
+        let Some(sample) = &mut self.sample else { return };
+        if sample.bytes == 0 && now < sample.from {
+            // Sooner than the way takes: the round trip was measured in a queue. From here on it is not needed.
+            sample.from = now;
+            return;
+        }
+        sample.bytes += bytes;
+        let enough = if self.score.rate == 0 { SAMPLE_BYTES_FIRST } else { SAMPLE_BYTES };
+        if sample.bytes >= enough || now - sample.from >= SAMPLE_TIME {
+            self.take_sample(now);
         }
     }
 
@@ -290,7 +294,8 @@ impl SourceState {
 
     fn take_sample(&mut self, now: Mono) {
         if let Some(sample) = self.sample.take_if(|sample| sample.bytes > 0) {
-            // Where the round trip was overestimated, bytes come before they can; a millisecond stands for that.
+            // Where the round trip was overestimated by a little, bytes come sooner than they can; a millisecond stands
+            // for that.
             self.score.record_rate(sample.bytes, (now - sample.from).max(Micros::from_millis(1)));
             (self.rested_rate, self.measured) = (None, Some(now));
             self.sample = Some(Sample { from: now.max(sample.from), bytes: 0 });

@@ -281,7 +281,10 @@ impl Engine {
     fn end(&mut self, now: Mono, id: RequestId, result: Result<(), LaneFailure>) {
         let Some(ended) = self.running.remove(&id) else { return };
         let reason = match result {
-            Ok(()) => return self.selector.handle_request_done(now, id),
+            Ok(()) => {
+                tracing::debug!(%id, "request done");
+                return self.selector.handle_request_done(now, id);
+            }
             Err(LaneFailure::Busy { retry_after }) => FailReason::Busy { retry_after },
             Err(LaneFailure::NotFound) => FailReason::NotFound,
             Err(LaneFailure::Refused) => FailReason::Refused,
@@ -306,11 +309,13 @@ impl Engine {
             match action {
                 Action::Request(fetch) => self.request(fetch),
                 Action::Trim { id, end } => {
+                    tracing::debug!(%id, end, "request trimmed");
                     if let Some(running) = self.running.get(&id) {
                         running.end.fetch_min(end, Relaxed);
                     }
                 }
                 Action::Cancel { id } => {
+                    tracing::debug!(%id, "request cancelled");
                     self.running.remove(&id);
                 }
                 Action::Ban { peer, lie } => self.reach.ban(peer, lie),
@@ -325,13 +330,13 @@ impl Engine {
         let feed = self.shared.feeds().get(&fetch.cid).cloned();
         let device = self.device_of(fetch.source);
         let (Some(feed), Some(notes), Some(device)) = (feed, self.notes.upgrade(), device) else { return };
-        let order = Order {
-            device,
-            fetch,
-            len: feed.spec.len,
-            due_in: fetch.deadline - self.shared.now(),
-            hashes: feed.progress().1,
-        };
+        let due_in = fetch.deadline - self.shared.now();
+        let (id, cid, range) = (fetch.id, fetch.cid, fetch.range);
+        let score = self.selector.score(fetch.source).copied().unwrap_or_default();
+        let (rate, peak, deviation_us) = (score.rate, score.peak, score.deviation.0);
+        let (from, to, due_us) = (range.start, range.end, due_in.0);
+        tracing::debug!(%id, %cid, %device, from, to, due_us, rate, peak, deviation_us, "asking");
+        let order = Order { device, fetch, len: feed.spec.len, due_in, hashes: feed.progress().1 };
         let origin = if fetch.source == Source::Seed { Origin::Seed } else { Origin::Peer };
         let end = Arc::new(AtomicU32::new(fetch.range.end));
         let carrier = Carrier {

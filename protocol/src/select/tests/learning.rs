@@ -1,12 +1,15 @@
 //! What is learnt of sources, and how.
 
 use super::net::{Link, Net, SECOND, peer};
+use crate::ids::RequestId;
+use crate::limits::GROUP_BYTES;
 use crate::score::{Score, ScoreBook};
 use crate::select::source::SourceState;
 use crate::select::{SelectConfig, Selector, Source, SourceInfo};
 use crate::time::{Micros, Mono};
 
 const MBIT: u64 = 125_000;
+const GROUP: u64 = GROUP_BYTES as u64;
 
 /// Plays 60 chunks from three good peers and one that was slow when it was last met, and is not any more.
 fn with_an_old_acquaintance() -> Net {
@@ -62,4 +65,25 @@ fn a_line_that_had_a_rest_is_expected_between_its_average_and_its_best() {
     source.rest(Mono(10 * SECOND));
     let rested = source.rate();
     assert!(worn < rested && rested < peak, "{worn} {rested} {peak}");
+}
+
+#[test]
+fn a_round_trip_that_was_measured_in_a_queue_makes_no_line_look_faster() {
+    const RATE: u64 = 20 * MBIT;
+    let group_time = GROUP * SECOND / RATE;
+    for overestimated in [0, 1, 10, 60, 240, 2000].map(Micros::from_millis) {
+        let way = Micros::from_millis(20);
+        let info = SourceInfo { lan: false, rtt: way + overestimated, lanes: 2 };
+        let mut source = SourceState::new(Mono(0), info, Score::default(), 1);
+        source.note_request(Mono(0), RequestId(1), 64);
+        for number in 1..=64 {
+            source.note_bytes(Mono(0) + way + Micros(number * group_time), GROUP);
+            source.note_settled(1);
+            let rate = source.score.rate;
+            assert!(rate <= 2 * RATE, "{rate} B/s after {number} groups, round trip {overestimated:?} too long");
+        }
+        source.note_end(Mono(0) + way + Micros(64 * group_time), RequestId(1), true);
+        let rate = source.score.rate;
+        assert!((RATE * 9 / 10..RATE * 12 / 10).contains(&rate), "{rate} B/s, round trip {overestimated:?} too long");
+    }
 }
