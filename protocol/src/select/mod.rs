@@ -40,6 +40,7 @@
 mod hedge;
 mod plan;
 mod repairs;
+pub mod rules;
 mod selector;
 mod source;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Planning: what follows from the state, in the order of urgency. Nothing here learns; it only decides.
 
-use super::source::{SourceState, preference};
+use super::rules::{Rank, seed_lead};
+use super::source::SourceState;
 use super::want::{RequestState, WantState};
 use super::{Action, Fetch, Selector, Source};
 use crate::ids::{ChunkCid, RequestId};
@@ -24,8 +25,6 @@ pub(super) const PATIENCE_LATE: Micros = Micros::from_millis(100);
 const LANE_PATIENCE: Micros = Micros::from_secs(5);
 /// A tail moves to a source that brings it at least this many times sooner.
 const SPEEDUP: u64 = 2;
-/// Allowance for what the seed's expected time does not know.
-const SEED_MARGIN: Micros = Micros::from_millis(250);
 /// Of so many requests for what is not urgent, one goes to a source of which little is known.
 const EXPLORE_EVERY: u64 = 16;
 /// Most groups of such a request: enough to learn a rate.
@@ -48,8 +47,8 @@ pub(super) struct Candidate {
     in_time: bool,
     /// Whether it is on trial.
     pub on_trial: bool,
-    /// Order of choice: in time and not on trial before others, home before elsewhere before the seed, early before late.
-    order: (bool, u8, Mono, Source),
+    /// Order of choice.
+    order: Rank,
 }
 
 impl Selector {
@@ -183,8 +182,7 @@ impl Selector {
     fn takeover_at(&self, want: &WantState) -> Option<Mono> {
         let seed = self.sources.get(&Source::Seed).filter(|_| want.holders.contains(&Source::Seed))?;
         let expected = seed.arrival(self.now, want.missing_bytes()) - self.now;
-        let lead = Micros(expected.0.saturating_add(expected.0 / 2)) + SEED_MARGIN;
-        let lead = if self.peers_up(want) == 0 { lead.max(self.config.seed_alone) } else { lead };
+        let lead = seed_lead(&self.config, expected, self.peers_up(want) == 0);
         Some(Mono(want.want.deadline.0.saturating_sub(lead.0)))
     }
 
@@ -285,11 +283,10 @@ impl Selector {
                 let room = state.room(urgent, want.want.in_order, spread);
                 let room = if pressed { room.min(state.pressed_room(self.owed(state, want))) } else { room };
                 let arrival = state.arrival(self.now, u64::from(room.max(1)) * GROUP);
-                // A group's time in hand, as rates waver. Among those who would be late only being less late counts.
+                // A group's time in hand, as rates waver.
                 let in_time = arrival + state.gap() <= want.want.deadline;
-                let preference = if in_time { preference(source, &state.info) } else { 0 };
                 let on_trial = state.is_on_trial();
-                let order = (!in_time || on_trial, preference, arrival, source);
+                let order = Rank::new(source, &state.info, arrival, in_time, on_trial);
                 Candidate { source, room, arrival, in_time, on_trial, order }
             })
             .collect();
@@ -423,9 +420,9 @@ impl Selector {
                 Source::Seed => takeover.is_some() && theirs < ours,
                 Source::Peer(_) => theirs.0.saturating_mul(SPEEDUP) <= ours.0,
             };
-            (tail > 0 && faster).then_some((other.order, tail))
+            (tail > 0 && faster).then_some((other.order, other.source, tail))
         });
-        gains.min().map(|((.., source), tail)| (source, tail))
+        gains.min().map(|(_, source, tail)| (source, tail))
     }
 
     /// Whether the first group of a request is on its way, on one of its source's lanes, and worth waiting for: to

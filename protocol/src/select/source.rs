@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Source, SourceInfo};
+use super::SourceInfo;
+use super::rules::{self, Outlook};
 use crate::ids::RequestId;
 use crate::limits::{GROUP_BYTES, MAX_LANES};
 use crate::score::Score;
@@ -41,8 +42,6 @@ const UNKNOWN_GAP: u64 = 2;
 const MISSES: u32 = 3;
 /// ...for so long at most: chunks come and go, and one that is not there says little of others.
 const MISS_PAUSE_MAX: Micros = Micros::from_secs(2);
-/// Weight of the deviation in an expected arrival.
-const DEVIATIONS: u64 = 2;
 /// Bounds on when a busy source is asked again: an hour's silence would be a way to sabotage.
 const RETRY_MIN: Micros = Micros::from_millis(50);
 const RETRY_MAX: Micros = Micros::from_secs(30);
@@ -132,20 +131,23 @@ impl SourceState {
         self.measured.is_some_and(|at| now - at <= KNOWN_TIME)
     }
 
+    fn outlook(&self, now: Mono) -> Outlook {
+        let ahead = self.outstanding.saturating_add(self.queued(now));
+        Outlook { rtt: self.info.rtt, rate: self.rate(), ahead, doubt: self.doubt() }
+    }
+
     /// When `bytes` more would be here.
     pub fn arrival(&self, now: Mono, bytes: u64) -> Mono {
-        let ahead = self.outstanding.saturating_add(self.queued(now)).saturating_add(bytes);
-        now + self.info.rtt + self.transfer_time(ahead) + self.doubt()
+        self.outlook(now).arrival(now, bytes)
     }
 
     /// How long `bytes` take once they flow.
     pub fn transfer_time(&self, bytes: u64) -> Micros {
-        let micros = u128::from(bytes) * 1_000_000 / u128::from(self.rate());
-        Micros(u64::try_from(micros).unwrap_or(u64::MAX))
+        rules::time_for(bytes, self.rate())
     }
 
     pub fn doubt(&self) -> Micros {
-        Micros(self.score.deviation.0.saturating_mul(DEVIATIONS))
+        rules::doubt(&self.score)
     }
 
     fn queued(&self, now: Mono) -> u64 {
@@ -300,14 +302,5 @@ impl SourceState {
             (self.rested_rate, self.measured) = (None, Some(now));
             self.sample = Some(Sample { from: now.max(sample.from), bytes: 0 });
         }
-    }
-}
-
-/// Order of preference among sources that would be in time: home, then elsewhere, then the seed.
-pub(super) fn preference(source: Source, info: &SourceInfo) -> u8 {
-    match source {
-        _ if info.lan => 0,
-        Source::Peer(_) => 1,
-        Source::Seed => 2,
     }
 }
