@@ -1,6 +1,8 @@
-//! What the simulator judges with, for other packages to use: the [`link`] model, playback over an [`exchange`], and the
-//! [`rng`] that all chance in a run comes from. Pure: no clocks, sockets, files or threads.
+//! What the simulator judges with, for other packages to use: the [`link`] model, playback over an [`exchange`], the
+//! [`engine`] that events run on, and the [`rng`] that all chance in a run comes from. Pure: no clocks, sockets, files or
+//! threads.
 
+pub mod engine;
 pub mod exchange;
 pub mod link;
 pub mod rng;
