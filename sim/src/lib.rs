@@ -5,4 +5,5 @@
 pub mod engine;
 pub mod exchange;
 pub mod link;
+pub mod outcome;
 pub mod rng;

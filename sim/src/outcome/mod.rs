@@ -1,0 +1,146 @@
+//! What a study showed, and how it is told: the result's shape, and its readers' forms.
+//!
+//! ```text
+//!   world, theory ──▶ Outcome ──▶ Sweep │ Comparison │ Solution ──▶ Report ──┬─▶ page     one HTML file, offline
+//!                                                                           ├─▶ csv      one tidy table
+//!                                                                           ├─▶ JSON     serde, and back again
+//!                                                                           └─▶ Display  the terminal
+//! ```
+//!
+//! An [`Outcome`] is data: names, units and numbers, in the order in which they are to be read. It decides nothing and
+//! knows nothing of how it came about, so a page can be made anew from the JSON of an old run. The visible text is for
+//! a capacity planner who has read nothing else: names and explanations are whole words, numbers carry a unit and, where
+//! they come from several runs, a 95 % interval.
+//!
+//! Promises: the same outcome gives the same bytes in every form; nothing that an outcome can hold (no number, not-a-number,
+//! a million points, hostile text) makes any form panic; no figure is empty without saying why.
+//!
+//! # Units
+//!
+//! A unit is text. Its first word is understood if it is one of these, and values are then shown with the prefix that
+//! suits them (`3400 Mb/s` is shown as `3.4 Gb/s`); what follows is kept (`GB per home and month`). Any other unit is
+//! shown as it is.
+//!
+//! | of | words |
+//! | --- | --- |
+//! | bits per second | `b/s` `kb/s` `Mb/s` `Gb/s` `Tb/s` |
+//! | bytes | `B` `kB` `MB` `GB` `TB` `PB` |
+//! | bytes per second | `B/s` `kB/s` `MB/s` `GB/s` |
+//! | time | `us` `ms` `s` `min` `h` `d` |
+//! | a part of a whole | `share`: 0.25 is shown as 25 % |
+
+mod figures;
+mod json;
+mod metric;
+mod study;
+
+use serde::{Deserialize, Serialize};
+
+pub use figures::{Breakdown, Distribution, Line, Part, Series};
+pub use metric::{Better, Metric};
+pub use study::{Comparison, Difference, Named, Point, Solution, Sweep, Target, Verdict};
+
+/// What the runs of one scenario showed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Name of the scenario.
+    pub title: String,
+    /// What was asked, as a sentence.
+    pub question: String,
+    /// The answer, in sentences; the first is the one to remember.
+    pub answer: Vec<String>,
+    /// How it was found: `l0` closed forms, `l1` events, `l2` the real programs.
+    pub level: String,
+    /// Which policy of exchange decided.
+    pub policy: String,
+    /// Runs with different random numbers; 0 where nothing is random.
+    pub replications: u64,
+    /// The scenario, all of it.
+    pub plan: Vec<Setting>,
+    /// Single figures.
+    pub metrics: Vec<Metric>,
+    /// What happened over time.
+    pub series: Vec<Series>,
+    /// What a total is made of.
+    pub breakdowns: Vec<Breakdown>,
+    /// How often which value was met.
+    pub distributions: Vec<Distribution>,
+    /// What is not modelled, what to mind.
+    pub notes: Vec<String>,
+}
+
+/// One field of the scenario.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Section and name, as in the scenario's file: `audience.homes`.
+    pub path: String,
+    /// Its value as text.
+    pub value: String,
+    /// Unit of the value; empty for a bare number or a word.
+    pub unit: String,
+    /// What it means, as a sentence; may be empty.
+    pub help: String,
+}
+
+/// Any result, as its JSON tells: what `report` reads to make the other forms.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Report {
+    /// One scenario.
+    Run(Outcome),
+    /// One scenario at several values of a parameter.
+    Sweep(Sweep),
+    /// Several scenarios, or policies, under the same chance.
+    Comparison(Comparison),
+    /// The smallest value of a parameter that meets targets.
+    Solution(Solution),
+}
+
+impl Setting {
+    /// A field by its path, value and unit (empty: none).
+    pub fn new(path: impl Into<String>, value: impl Into<String>, unit: impl Into<String>) -> Self {
+        Self { path: path.into(), value: value.into(), unit: unit.into(), help: String::new() }
+    }
+
+    /// What it means, as a sentence.
+    #[must_use]
+    pub fn explained(self, help: impl Into<String>) -> Self {
+        Self { help: help.into(), ..self }
+    }
+}
+
+impl Outcome {
+    /// The metric of this key.
+    #[must_use]
+    pub fn metric(&self, key: &str) -> Option<&Metric> {
+        self.metrics.iter().find(|metric| metric.key == key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_comes_back_from_its_json() {
+        let metric = Metric::of("egress", "Egress", "Mb/s", "Seed", vec![1.5, 2.5]).lower_is_better().headline();
+        let series =
+            Series { x: vec![0.0, 1.0], lines: vec![Line::exact("Seed", vec![0.25, 4.0])], ..Series::default() };
+        let outcome = Outcome { title: "t".into(), metrics: vec![metric], series: vec![series], ..Outcome::default() };
+        let report = Report::Run(outcome);
+        let text = serde_json::to_string(&report).expect("serialises");
+        assert_eq!(serde_json::from_str::<Report>(&text).expect("reads back"), report);
+    }
+
+    #[test]
+    fn what_is_not_finite_is_null_in_json_and_no_number_after_it() {
+        let metric = Metric { mean: f64::INFINITY, runs: vec![f64::NAN, 1.0], ..Metric::default() };
+        let points = vec![(0.5, f64::NEG_INFINITY)];
+        let distributions = vec![Distribution { points, ..Distribution::default() }];
+        let outcome = Outcome { metrics: vec![metric], distributions, ..Outcome::default() };
+        let text = serde_json::to_string(&outcome).expect("serialises");
+        let back: Outcome = serde_json::from_str(&text).expect("reads back");
+        assert!(back.metrics[0].mean.is_nan() && back.metrics[0].runs[0].is_nan() && back.metrics[0].runs[1] == 1.0);
+        assert!(back.distributions[0].points[0].1.is_nan());
+    }
+}
