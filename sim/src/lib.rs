@@ -7,3 +7,4 @@ pub mod exchange;
 pub mod link;
 pub mod outcome;
 pub mod rng;
+pub mod stats;
