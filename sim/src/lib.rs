@@ -8,3 +8,4 @@ pub mod link;
 pub mod outcome;
 pub mod rng;
 pub mod stats;
+pub mod theory;
