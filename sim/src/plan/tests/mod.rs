@@ -1,0 +1,5 @@
+mod faults;
+mod hostile;
+mod laws;
+mod presets;
+mod table;
