@@ -30,8 +30,15 @@ const DAYS_OF_MONTH: f64 = 31.0;
 pub(super) struct Clash {
     /// The fields, the likeliest culprit first.
     pub paths: Vec<&'static str>,
-    what: String,
+    what: What,
     write: String,
+}
+
+enum What {
+    /// What is wrong with the first of the fields.
+    First(String),
+    /// The fields, none of them before the others, add up to this.
+    Sum(f64),
 }
 
 impl Clash {
@@ -39,9 +46,14 @@ impl Clash {
     pub(super) fn fault(self, line: impl Fn(&str) -> Option<usize>) -> Fault {
         let given = self.paths.iter().find_map(|path| line(path).map(|line| (*path, line)));
         let (path, line) = given.map_or((self.paths[0], None), |(path, line)| (path, Some(line)));
-        // The sentence names the first field where it is about another one than the line's.
-        let what =
-            if path == self.paths[0] { self.what } else { format!("does not fit: {} {}", self.paths[0], self.what) };
+        let what = match self.what {
+            What::First(what) if path == self.paths[0] => what,
+            What::First(what) => format!("does not fit: {} {what}", self.paths[0]),
+            What::Sum(sum) => {
+                let others: Vec<&str> = self.paths.iter().copied().filter(|other| *other != path).collect();
+                format!("adds up to {} with {}", decimal((sum * 1e6).round() / 1e6), others.join(" and "))
+            }
+        };
         Fault::new(path, what, self.write).at(line)
     }
 }
@@ -62,24 +74,17 @@ pub(super) fn clashes(plan: &Plan) -> Vec<Clash> {
 }
 
 fn clash(found: &mut Vec<Clash>, paths: &[&'static str], what: String, write: String) {
-    found.push(Clash { paths: paths.to_vec(), what, write });
+    found.push(Clash { paths: paths.to_vec(), what: What::First(what), write });
 }
 
 fn wholes(plan: &Plan, found: &mut Vec<Clash>) {
     for whole in WHOLES {
         let sum: f64 = whole.iter().filter_map(|path| plan.get(path)).sum();
         if (sum - 1.0).abs() > ROUNDING {
-            let (last, others) = whole.split_last().expect("a whole has parts");
-            let what = format!("and {} add up to {}", names(others), decimal((sum * 1e6).round() / 1e6));
-            let mut paths = vec![*last];
-            paths.extend(others);
-            clash(found, &paths, what, "write shares that add up to 1".to_owned());
+            let write = "write shares that add up to 1".to_owned();
+            found.push(Clash { paths: whole.to_vec(), what: What::Sum(sum), write });
         }
     }
-}
-
-fn names(paths: &[&str]) -> String {
-    paths.join(", ")
 }
 
 fn audience(plan: &Plan, found: &mut Vec<Clash>) {
@@ -180,9 +185,8 @@ fn recording(plan: &Plan, found: &mut Vec<Clash>) {
             found,
             &["recording.per_home_day", "broadcast.programme_min", "broadcast.channels"],
             format!(
-                "is {}, which are {hours:.1} hours a day; {} channels broadcast {}",
+                "is {}, which are {hours:.1} hours a day; all channels together broadcast {}",
                 decimal(recording.per_home_day),
-                plan.broadcast.channels,
                 decimal(broadcast)
             ),
             "write fewer recordings, shorter programmes or more channels".to_owned(),
@@ -269,15 +273,11 @@ fn failures(plan: &Plan, found: &mut Vec<Clash>) {
     let adversaries = &plan.adversaries;
     let sum = adversaries.polluters + adversaries.report_liars + adversaries.free_riders;
     if sum > 1.0 + ROUNDING {
-        clash(
-            found,
-            &["adversaries.free_riders", "adversaries.polluters", "adversaries.report_liars"],
-            format!(
-                "and adversaries.polluters, adversaries.report_liars add up to {}",
-                decimal((sum * 1e6).round() / 1e6)
-            ),
-            "write shares that add up to at most 1".to_owned(),
-        );
+        found.push(Clash {
+            paths: vec!["adversaries.polluters", "adversaries.report_liars", "adversaries.free_riders"],
+            what: What::Sum(sum),
+            write: "write shares that add up to at most 1".to_owned(),
+        });
     }
     let end = plan.run.warm_up_hours + plan.run.hours;
     if adversaries.departure_share > 0.0 && adversaries.departure_hour == 0.0 {

@@ -104,152 +104,6 @@ impl Plan {
     }
 }
 
-/// The type that holds a field.
-macro_rules! slot {
-    ((u64 $($range:tt)*)) => {
-        u64
-    };
-    ((f64 $($range:tt)*)) => {
-        f64
-    };
-    ((choice $type:ty)) => {
-        $type
-    };
-    ((text $longest:literal)) => {
-        String
-    };
-}
-
-macro_rules! blank {
-    ((u64 $($range:tt)*)) => {
-        0
-    };
-    ((f64 $($range:tt)*)) => {
-        0.0
-    };
-    ((choice $type:ty)) => {
-        <$type as Choice>::ALL[0]
-    };
-    ((text $longest:literal)) => {
-        String::new()
-    };
-}
-
-macro_rules! kind {
-    ((u64 $least:literal ..= $most:literal)) => {
-        Kind::Count { least: $least, most: $most }
-    };
-    ((f64 $least:literal ..= $most:literal)) => {
-        Kind::Number { least: $least, most: $most }
-    };
-    ((choice $type:ty)) => {
-        Kind::Choice(<$type as Choice>::NAMES)
-    };
-    ((text $longest:literal)) => {
-        Kind::Text { longest: $longest }
-    };
-}
-
-macro_rules! defaults {
-    ((u64 $($range:tt)*) $($given:expr),+) => { three!($(Value::Count($given)),+) };
-    ((f64 $($range:tt)*) $($given:expr),+) => { three!($(Value::Number($given)),+) };
-    ($kind:tt $($given:expr),+) => { three!($(Value::Text(Cow::Borrowed($given))),+) };
-}
-
-macro_rules! three {
-    ($all:expr) => {
-        [$all, $all, $all]
-    };
-    ($low:expr, $mid:expr, $high:expr) => {
-        [$low, $mid, $high]
-    };
-}
-
-macro_rules! row {
-    ($path:expr, $kind:tt, $unit:literal, [$($given:expr),+], $help:literal, $source:literal, $($slot:ident).+) => {
-        Field {
-            path: $path,
-            kind: kind!($kind),
-            unit: $unit,
-            defaults: defaults!($kind $($given),+),
-            help: $help,
-            source: $source,
-            take: |plan| Slot::take(&plan.$($slot).+),
-            put: |plan, value| Slot::put(&mut plan.$($slot).+, value),
-        }
-    };
-}
-
-/// A section: its struct, and its rows of the table.
-macro_rules! section {
-    ($(#[$about:meta])* $section:ident: $name:ident {
-        $($field:ident: $kind:tt, $unit:literal, [$($given:expr),+], $help:literal, $source:literal;)+
-    }) => {
-        $(#[$about])*
-        #[derive(Debug, Clone, PartialEq, Serialize)]
-        pub struct $name {
-            $(#[doc = concat!($help, ". Unit: ", $unit, ".")] pub $field: slot!($kind),)+
-        }
-
-        impl $name {
-            const ROWS: &'static [Field] = &[$(row!(
-                concat!(stringify!($section), ".", stringify!($field)),
-                $kind, $unit, [$($given),+], $help, $source, $section.$field
-            )),+];
-
-            fn blank() -> Self {
-                Self { $($field: blank!($kind)),+ }
-            }
-        }
-    };
-}
-
-/// Sections with the same fields: their struct, the struct of all of them, and their rows of the table.
-macro_rules! classes {
-    ($(#[$about:meta])* $section:ident: $all:ident {
-        $($(#[$about_class:meta])* $member:ident $class:literal,)+
-    }
-    $(#[$about_one:meta])* $one:ident {
-        $($field:ident: $kind:tt, $unit:literal, $help:literal {
-            $($slot:ident $path:literal: [$($given:expr),+], $source:literal;)+
-        })+
-    }) => {
-        $(#[$about])*
-        #[derive(Debug, Clone, PartialEq, Serialize)]
-        pub struct $all {
-            $($(#[$about_class])* #[serde(rename = $class)] pub $member: $one,)+
-        }
-
-        $(#[$about_one])*
-        #[derive(Debug, Clone, PartialEq, Serialize)]
-        pub struct $one {
-            $(#[doc = concat!($help, ". Unit: ", $unit, ".")] pub $field: slot!($kind),)+
-        }
-
-        impl $all {
-            const ROWS: &'static [Field] = &[$($(row!(
-                concat!(stringify!($section), ".", $path, ".", stringify!($field)),
-                $kind, $unit, [$($given),+], $help, $source, $section.$slot.$field
-            )),+),+];
-
-            /// All of them, by name.
-            pub fn all(&self) -> [(&'static str, &$one); [$($class),+].len()] {
-                [$(($class, &self.$member)),+]
-            }
-
-            fn blank() -> Self {
-                Self { $($member: $one::blank()),+ }
-            }
-        }
-
-        impl $one {
-            fn blank() -> Self {
-                Self { $($field: blank!($kind)),+ }
-            }
-        }
-    };
-}
-
 const HEAD: &[Field] = &[
     row!(
         "title", (text 120), "text", [""],
@@ -363,7 +217,7 @@ section! {
             "assumption: one watches what one recorded; the rest is found in the guide afterwards";
         age_half_life_h: (f64 0.1..=1000.0), "hours", [30.0, 18.0, 12.0],
             "Time after which half of the viewings of a programme are over",
-            "Nielsen 2006: 78 % of a week's playback within two days, which is 22 hours; Nielsen 2012: almost half on the same day";
+            "Nielsen 2006: 78 % of a week's playback within two days, which is 22 hours; Nielsen (early 2010s): almost half on the same day";
         seeks_per_hour: (f64 0.0..=1000.0), "seeks an hour", [4.0, 2.0, 1.0],
             "Jumps within a programme per hour of viewing",
             "assumption: skipping breaks and the credits";
@@ -447,7 +301,7 @@ classes! {
             mobile "mobile": [20.0, 60.0, 150.0], "Ookla 2024 (Czechia): medians of 93 to 95 Mb/s; less inside and shared (assumption)";
         }
         up_mbps: (f64 0.0..=100_000.0), "Mb/s", "What the line carries from the home" {
-            dsl "dsl": [2.0, 10.0, 20.0], "Ofcom UK Home Broadband Performance 2021: median of all lines 9.8 Mb/s, most of them FTTC then";
+            dsl "dsl": [2.0, 10.0, 20.0], "Ofcom UK Home Broadband Performance 2021: median of all lines 9.8 Mb/s; FTTC was the commonest";
             cable "cable": [10.0, 25.0, 50.0], "assumption: about a tenth of the downstream rate";
             fibre "fibre": [20.0, 50.0, 250.0], "assumption: sold from a fifth of the downstream rate to as much as it";
             mobile "mobile": [3.0, 10.0, 20.0], "Ookla 2021: world median of 5G 21 Mb/s; Ookla 2024 (Czechia): 24 Mb/s; less inside and shared (assumption)";

@@ -3,7 +3,7 @@
 //! which holds its unit, range, defaults, their source and its help.
 //!
 //! ```text
-//!  fields.rs   one table ──► structs, defaults (low, mid, high), ranges, help, sources
+//!  fields.rs   one table ──► structs, defaults (low, mid, high), ranges, help, sources (by the macros of rows.rs)
 //!  check.rs    what fields forbid each other
 //!  read.rs     TOML ──► Plan, or every fault with its line and what to write
 //!  write.rs    Plan ──► TOML with all of the table as comments; the reference
@@ -12,6 +12,9 @@
 //!
 //! A [`Plan`] that came from [`Plan::read`], [`Plan::parse`] or [`Plan::preset`] is legal. After [`Plan::set`] ask
 //! [`Plan::check`] whether the fields still fit each other.
+
+#[macro_use]
+mod rows;
 
 mod check;
 mod fault;

@@ -50,7 +50,7 @@ pub const PRESETS: &[Preset] = &[
         name: "regional",
         question: "What does a regional broadcaster with 20,000 homes and few channels need?",
         changes: &[
-            change("title", "A regional broadcaster", "its name in reports"),
+            change("title", "A regional broadcaster", "reports are told apart by it"),
             change("audience.homes", "20000", "what the broadcaster reaches in its first year"),
             change("audience.regions", "10", "a few towns"),
             change("broadcast.channels", "4", "two channels of its own and two of partners"),
@@ -61,7 +61,7 @@ pub const PRESETS: &[Preset] = &[
         name: "national",
         question: "What does a national broadcaster with a million homes need?",
         changes: &[
-            change("title", "A national broadcaster", "its name in reports"),
+            change("title", "A national broadcaster", "reports are told apart by it"),
             change("run.replications", "3", "at a million homes one run differs little from the next"),
             change("audience.homes", "1000000", "what a national broadcaster reaches"),
             change("audience.regions", "500", "two thousand homes on one exchange or head end"),
@@ -74,7 +74,7 @@ pub const PRESETS: &[Preset] = &[
         name: "flash",
         question: "What happens when most of the audience watches one event within minutes?",
         changes: &[
-            change("title", "An event that everybody watches", "its name in reports"),
+            change("title", "An event that everybody watches", "reports are told apart by it"),
             change("audience.homes", "100000", "enough homes for the event to be what matters"),
             change("audience.regions", "100", "a thousand homes in each"),
             change("broadcast.event_share", "0.7", "a final: seven viewings of ten are of the event"),
@@ -90,7 +90,7 @@ pub const PRESETS: &[Preset] = &[
         name: "hostile",
         question: "Does it hold when one home in three means harm or does not help, and many leave at once?",
         changes: &[
-            change("title", "A hostile fleet", "its name in reports"),
+            change("title", "A hostile fleet", "reports are told apart by it"),
             change("adversaries.polluters", "0.05", "a broken or subverted make of device"),
             change("adversaries.report_liars", "0.1", "the share of witnesses that truth is designed to bear"),
             change("adversaries.free_riders", "0.2", "twice what was seen in BitTorrent"),
@@ -104,7 +104,7 @@ pub const PRESETS: &[Preset] = &[
         name: "small",
         question: "A first look: how do the results read?",
         changes: &[
-            change("title", "Five hundred homes to try out", "its name in reports"),
+            change("title", "Five hundred homes to try out", "reports are told apart by it"),
             change("run.replications", "3", "an answer within seconds"),
             change("audience.homes", "500", "an answer within seconds"),
             change("audience.regions", "5", "a hundred homes in each"),

@@ -196,10 +196,10 @@ impl<'a> Reader<'a> {
             DeValue::Integer(integer) => whole(integer),
             DeValue::Float(float) => Value::Number(float.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::String(text) => return from_string(field, text),
-            DeValue::Boolean(_) => return Err(mistyped(field, "yes or no")),
-            DeValue::Datetime(_) => return Err(mistyped(field, "a date")),
-            DeValue::Array(_) => return Err(mistyped(field, "a list")),
-            DeValue::Table(_) => return Err(mistyped(field, "a section")),
+            DeValue::Boolean(yes) => return Err(refused(field, if *yes { "true" } else { "false" })),
+            DeValue::Datetime(_) => return Err(refused(field, "a date")),
+            DeValue::Array(_) => return Err(refused(field, "a list")),
+            DeValue::Table(_) => return Err(refused(field, "a section")),
         };
         match field.kind.accept(given) {
             Some(value) => Ok(value),
@@ -321,14 +321,10 @@ fn meant(field: &Field, text: &str) -> Option<String> {
         return None;
     }
     let value = if unit == "%" { given / 100.0 } else { given };
-    Some(field.kind.accept(Value::Number(value))?.number().map(decimal)?)
+    field.kind.accept(Value::Number(value))?.number().map(decimal)
 }
 
 fn refused(field: &Field, given: &str) -> Fault {
-    Fault::new(field.path, format!("is {given}"), field.advice())
-}
-
-fn mistyped(field: &Field, given: &str) -> Fault {
     Fault::new(field.path, format!("is {given}"), field.advice())
 }
 

@@ -37,7 +37,7 @@ pub(super) fn scenario(plan: &Plan, preset: Option<&Preset>) -> String {
             out.push('\n');
             comment(&mut out, &format!("{}.", field.help));
             comment(&mut out, &format!("{}; {}.", range(field), defaults(field)));
-            comment(&mut out, &format!("Source: {}.", field.source));
+            comment(&mut out, &source(field));
             if let Some(change) = change {
                 comment(&mut out, &format!("Here: {}.", change.why));
             }
@@ -60,7 +60,7 @@ pub fn reference() -> String {
             let _ = writeln!(out, "\n  {}", field.path);
             wrapped(&mut out, "    ", &format!("{}.", field.help));
             wrapped(&mut out, "    ", &format!("{}; {}.", range(field), defaults(field)));
-            wrapped(&mut out, "    ", &format!("Source: {}.", field.source));
+            wrapped(&mut out, "    ", &source(field));
         }
     }
     out
@@ -73,10 +73,8 @@ fn range(field: &Field) -> String {
         _ => field.kind.to_string(),
     };
     let mut range = match field.unit {
-        "text" | "name" => range,
-        "share" => format!("{range} (a share)"),
-        "exponent" | "number" => range,
-        unit => format!("{range}, in {unit}"),
+        "text" | "name" | "exponent" | "number" => range,
+        unit => format!("{range} ({unit})"),
     };
     range[..1].make_ascii_uppercase();
     range
@@ -86,12 +84,20 @@ fn range(field: &Field) -> String {
 fn defaults(field: &Field) -> String {
     let of = |assumption| field.default(assumption).toml();
     let (low, mid, high) = (of(Assumption::Low), of(Assumption::Mid), of(Assumption::High));
-    if field.path == "assumptions" {
-        format!("default {mid}")
-    } else if low == mid && mid == high {
+    // What the assumptions are when nobody chooses does not hang on what is chosen.
+    if field.path == "assumptions" || (low == mid && mid == high) {
         format!("default {mid}")
     } else {
         format!("default low {low}, mid {mid}, high {high}")
+    }
+}
+
+/// Where the defaults come from, as a sentence.
+fn source(field: &Field) -> String {
+    match field.source.split_once(": ") {
+        Some(("our choice", reason)) => format!("Our choice: {reason}."),
+        Some(("assumption", reason)) => format!("Assumption: {reason}."),
+        _ => format!("Source: {}.", field.source),
     }
 }
 

@@ -93,3 +93,34 @@ proptest! {
         read(&text);
     }
 }
+
+#[test]
+fn large_deep_and_repeated_things_are_refused() {
+    let large = 1024 * 1024;
+    for text in [
+        "x".repeat(large),
+        "\u{0}".repeat(large),
+        "\n".repeat(large),
+        "[".repeat(large),
+        "a=".to_owned() + &"[".repeat(large - 2),
+        "a=".to_owned() + &"{a=".repeat(100_000),
+        "a.".repeat(200_000) + "a = 1",
+        format!("[{}a]", "a.".repeat(200_000)),
+        "homes = 1\n".repeat(100_000),
+        "[run]\n".repeat(100_000),
+        "[[run]]\n".repeat(100_000),
+        format!("[audience]\nhomes = {}\n", "9".repeat(500_000)),
+        format!("[audience]\nhomes = 1.{}e9\n", "9".repeat(500_000)),
+        format!("[audience]\n{} = 1\n", "h".repeat(500_000)),
+        format!("title = \"{}\"\n", "t".repeat(500_000)),
+        (0..60_000).map(|n| format!("k{n} = 1\n")).collect(),
+        (0..60_000).map(|n| format!("[s{n}]\n")).collect(),
+        "\"".repeat(large),
+        "é".repeat(large),
+    ] {
+        read(&text);
+        if !text.trim().is_empty() {
+            assert!(Plan::parse(&text, "s.toml").is_err());
+        }
+    }
+}
