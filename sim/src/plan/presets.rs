@@ -1,6 +1,6 @@
 //! Named plans to begin with: changes to the defaults, each with its reason.
 
-use super::{Plan, write};
+use super::{Assumption, Plan, write};
 
 /// One changed field.
 #[derive(Debug, Clone, Copy)]
@@ -25,9 +25,14 @@ pub struct Preset {
 }
 
 impl Preset {
-    /// Its plan.
+    /// Its plan, with what is likely where it does not say.
     pub fn plan(&self) -> Plan {
-        let mut plan = Plan::default();
+        self.under(Assumption::Mid)
+    }
+
+    /// Its plan under an assumption.
+    pub fn under(&self, assumption: Assumption) -> Plan {
+        let mut plan = Plan::assumed(assumption);
         for change in self.changes {
             plan.set(change.path, change.value).expect("a preset changes fields that there are, within their ranges");
         }

@@ -9,7 +9,8 @@ const COLUMNS: usize = 100;
 
 impl Plan {
     /// The plan as a scenario file: every field with its help, unit, range, defaults and source. It reads back as the
-    /// same plan.
+    /// same plan. Fields at their default are there as comments, so that what was chosen stands out, and the
+    /// assumptions can be changed in the file.
     pub fn to_toml(&self) -> String {
         scenario(self, None)
     }
@@ -25,8 +26,8 @@ pub(super) fn scenario(plan: &Plan, preset: Option<&Preset>) -> String {
     }
     comment(
         &mut out,
-        "A scenario for aftercast-sim. All fields are here with what they mean; a field that you take out has its \
-         default under the assumptions chosen below.",
+        "A scenario for aftercast-sim. All fields are here with what they mean. Those that begin with # have their \
+         default under the assumptions chosen below; take the # away to choose yourself.",
     );
     for section in SECTIONS {
         if !section.path.is_empty() {
@@ -41,7 +42,10 @@ pub(super) fn scenario(plan: &Plan, preset: Option<&Preset>) -> String {
             if let Some(change) = change {
                 comment(&mut out, &format!("Here: {}.", change.why));
             }
-            let _ = writeln!(out, "{} = {}", field.name(), (field.take)(plan).toml());
+            let value = (field.take)(plan);
+            let chosen = change.is_some() || field.path == "assumptions" || value != *field.default(plan.assumptions);
+            let mark = if chosen { "" } else { "# " };
+            let _ = writeln!(out, "{mark}{} = {}", field.name(), value.toml());
         }
     }
     out

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::plan::{FIELDS, PRESETS, Plan};
+use crate::plan::{Assumption, FIELDS, PRESETS, Plan};
 
 /// Presets shipped as files; `small` is for trying out and needs none.
 const SHIPPED: [&str; 4] = ["regional", "national", "flash", "hostile"];
@@ -23,6 +23,19 @@ fn every_preset_holds_together_and_differs_from_the_defaults_where_it_says_so() 
         }
     }
     assert_eq!(Plan::preset("galactic"), None);
+}
+
+/// As a planner does who wants to know what hangs on assumptions.
+#[test]
+fn the_assumptions_of_a_shipped_scenario_can_be_changed_in_the_file() {
+    for preset in PRESETS {
+        for (name, assumption) in [("low", Assumption::Low), ("high", Assumption::High)] {
+            let text = preset.to_toml();
+            let changed = text.replace("\nassumptions = \"mid\"\n", &format!("\nassumptions = \"{name}\"\n"));
+            assert_ne!(text, changed);
+            assert_eq!(Plan::parse(&changed, "s.toml"), Ok(preset.under(assumption)), "{} {name}", preset.name);
+        }
+    }
 }
 
 /// `UPDATE_SCENARIOS=1` writes them anew.
