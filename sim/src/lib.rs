@@ -2,6 +2,7 @@
 //! [`engine`] that events run on, the [`plan`] that says what is asked, and the [`rng`] that all chance in a run comes
 //! from. Pure: no clocks, sockets or threads, and no files but the scenario.
 
+pub mod bound;
 pub mod engine;
 pub mod exchange;
 pub mod link;
