@@ -29,15 +29,21 @@
 //! | time | `us` `ms` `s` `min` `h` `d` |
 //! | a part of a whole | `share`: 0.25 is shown as 25 % |
 
+mod csv;
 mod figures;
 mod json;
 mod metric;
+mod page;
 mod study;
+mod text;
+mod units;
 
 use serde::{Deserialize, Serialize};
 
+pub use csv::csv;
 pub use figures::{Breakdown, Distribution, Line, Part, Series};
 pub use metric::{Better, Metric};
+pub use page::page;
 pub use study::{Comparison, Difference, Named, Point, Solution, Sweep, Target, Verdict};
 
 /// What the runs of one scenario showed.
@@ -109,6 +115,20 @@ impl Setting {
     }
 }
 
+impl Report {
+    /// Its page: one HTML file that needs nothing else.
+    #[must_use]
+    pub fn page(&self) -> String {
+        page::report(self)
+    }
+
+    /// Its table, as [`csv`](csv()) has it.
+    #[must_use]
+    pub fn csv(&self) -> String {
+        csv::report(self)
+    }
+}
+
 impl Outcome {
     /// The metric of this key.
     #[must_use]
@@ -118,29 +138,4 @@ impl Outcome {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_report_comes_back_from_its_json() {
-        let metric = Metric::of("egress", "Egress", "Mb/s", "Seed", vec![1.5, 2.5]).lower_is_better().headline();
-        let series =
-            Series { x: vec![0.0, 1.0], lines: vec![Line::exact("Seed", vec![0.25, 4.0])], ..Series::default() };
-        let outcome = Outcome { title: "t".into(), metrics: vec![metric], series: vec![series], ..Outcome::default() };
-        let report = Report::Run(outcome);
-        let text = serde_json::to_string(&report).expect("serialises");
-        assert_eq!(serde_json::from_str::<Report>(&text).expect("reads back"), report);
-    }
-
-    #[test]
-    fn what_is_not_finite_is_null_in_json_and_no_number_after_it() {
-        let metric = Metric { mean: f64::INFINITY, runs: vec![f64::NAN, 1.0], ..Metric::default() };
-        let points = vec![(0.5, f64::NEG_INFINITY)];
-        let distributions = vec![Distribution { points, ..Distribution::default() }];
-        let outcome = Outcome { metrics: vec![metric], distributions, ..Outcome::default() };
-        let text = serde_json::to_string(&outcome).expect("serialises");
-        let back: Outcome = serde_json::from_str(&text).expect("reads back");
-        assert!(back.metrics[0].mean.is_nan() && back.metrics[0].runs[0].is_nan() && back.metrics[0].runs[1] == 1.0);
-        assert!(back.distributions[0].points[0].1.is_nan());
-    }
-}
+mod tests;

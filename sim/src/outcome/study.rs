@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::json;
-use super::metric::{Better, Metric, interval};
+use super::metric::{Better, Metric};
 use super::{Outcome, Setting};
+use crate::stats;
 
 /// One scenario at several values of one parameter.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -145,16 +146,12 @@ impl Difference {
     /// difference is exact.
     #[must_use]
     pub fn between(case: &str, first: &Metric, metric: &Metric) -> Self {
-        let pairs: Vec<f64> = metric.runs.iter().zip(&first.runs).map(|(theirs, ours)| theirs - ours).collect();
         let calculated = metric.runs.is_empty() && first.runs.is_empty();
-        let exact = metric.mean - first.mean;
-        let (mean, low, high) = if calculated { (exact, exact, exact) } else { interval(&pairs) };
-        let comparable = calculated || (pairs.len() > 1 && first.runs.len() == metric.runs.len());
-        let verdict = if comparable && low.is_finite() && high.is_finite() {
-            Verdict::of(low, high, first.better)
-        } else {
-            Verdict::Unknown
-        };
+        let paired = stats::difference(&first.runs, &metric.runs).filter(|paired| paired.runs.len() > 1);
+        let by = metric.mean - first.mean;
+        let (mean, low, high) = paired.as_ref().map_or((by, by, by), |paired| (paired.mean, paired.low, paired.high));
+        let known = (calculated || paired.is_some()) && low.is_finite() && high.is_finite();
+        let verdict = if known { Verdict::of(low, high, first.better) } else { Verdict::Unknown };
         let (key, name, unit) = (first.key.clone(), first.name.clone(), first.unit.clone());
         Self { case: case.into(), key, name, unit, mean, low, high, verdict }
     }

@@ -1,0 +1,175 @@
+//! One metric at several values of a parameter: points with their intervals.
+
+use super::super::units::Unit;
+use super::super::{Metric, Sweep, Target};
+use super::axis::{Axis, range};
+use super::figure::{Figure, Table, missing};
+use super::markup::Markup;
+use super::plot::{self, Form, Frame, dot, fit, line, path};
+
+/// From this ratio on a parameter is drawn on a logarithmic axis.
+const WIDE: f64 = 50.0;
+
+/// The parameter's values on an axis.
+enum Places {
+    /// Numbers, to scale.
+    Numbers(Vec<f64>),
+    /// Words, evenly apart.
+    Words,
+}
+
+/// One metric of a sweep, with what it is held against.
+pub(super) struct Dots<'a> {
+    pub(super) sweep: &'a Sweep,
+    /// The metric at each point, where it was measured.
+    pub(super) metrics: Vec<Option<&'a Metric>>,
+    pub(super) target: Option<&'a Target>,
+    /// The parameter's value that a search ended at.
+    pub(super) found: Option<&'a str>,
+}
+
+/// The figure of a metric by its key; none where no point has it.
+pub(super) fn figure(dots: &Dots<'_>, id: &str) -> Option<Figure> {
+    let first = dots.metrics.iter().flatten().next()?;
+    let unit = Unit::of(&first.unit);
+    let parameter = Unit::of(&dots.sweep.parameter.unit);
+    let mut figure = Figure { name: first.name.clone(), help: first.help.clone(), ..Figure::default() };
+    let heads = vec![dots.sweep.name.clone(), first.name.clone()];
+    let row = |index: usize| {
+        let shown = dots.metrics[index].map(|metric| unit.estimate(metric.mean, metric.low, metric.high));
+        let value = shown.map_or_else(|| "not measured".into(), |shown| shown.with_interval());
+        vec![place_name(&dots.sweep.points[index].value, parameter), value]
+    };
+    figure.values = Table::of(heads, dots.metrics.len(), row);
+    let limit = dots.target.map(|target| target.limit).filter(|limit| limit.is_finite());
+    let known = || dots.metrics.iter().flatten().filter(|metric| metric.mean.is_finite());
+    let Some(y_range) = range(known().flat_map(|metric| [metric.mean, metric.low, metric.high])) else {
+        return Some(figure);
+    };
+    let y_range = range([y_range.0, y_range.1].into_iter().chain(limit)).unwrap_or(y_range);
+    if let Some((target, limit)) = dots.target.zip(limit) {
+        let bound = if target.at_least { "at least" } else { "at most" };
+        figure.seen.push(format!("Asked for: {bound} {} (dashed line).", unit.show(limit)));
+    }
+    figure.seen.extend(missing(dots.metrics.len() - known().count()));
+    let places = places(dots.sweep);
+    let described = describe(dots, &figure, unit);
+    let frame = Frame::new(Form::Narrow, 0.0);
+    figure.drawings.push(draw(dots, &places, y_range, (unit, parameter), &frame, (id, &described)));
+    Some(figure)
+}
+
+fn draw(
+    dots: &Dots<'_>,
+    places: &Places,
+    y_range: (f64, f64),
+    (unit, parameter): (Unit<'_>, Unit<'_>),
+    frame: &Frame,
+    (id, described): (&str, &str),
+) -> String {
+    let (across, up) = frame.ticks();
+    let y = Axis::values(y_range, unit, up, frame.up());
+    let name = dots.metrics.iter().flatten().next().map_or("", |metric| metric.name.as_str());
+    // Points keep away from the edges of the drawing.
+    let inner = (frame.left + 16.0, frame.right - 10.0);
+    let (mut x, at) = match places {
+        Places::Numbers(values) => {
+            let reach = range(values.iter().copied()).unwrap_or((0.0, 1.0));
+            let x = if spans_wide(values) {
+                Axis::logarithmic(reach, parameter, across, inner)
+            } else {
+                Axis::places(reach, &dots.sweep.parameter.unit, across, inner)
+            };
+            let at = values.iter().map(|value| x.px(*value)).collect::<Vec<_>>();
+            (x, at)
+        }
+        Places::Words => {
+            let count = dots.sweep.points.len().max(1) as f64;
+            let x = Axis::places((0.0, count), "", across, frame.across());
+            let at = (0..dots.sweep.points.len()).map(|index| x.px(index as f64 + 0.5)).collect::<Vec<_>>();
+            (x, at)
+        }
+    };
+    if let Places::Words = places {
+        let room = (frame.right - frame.left) / dots.sweep.points.len().max(1) as f64 - 6.0;
+        let label = |(index, point): (usize, &super::super::Point)| (index as f64 + 0.5, fit(&point.value, room));
+        x.ticks = dots.sweep.points.iter().enumerate().map(label).collect();
+        x.word = String::new();
+    }
+    let mut svg = frame.begin(id, name, described);
+    frame.axes(&mut svg, &x, &y, &dots.sweep.name);
+    if let Some(limit) = dots.target.map(|target| target.limit).filter(|limit| limit.is_finite()) {
+        line(&mut svg, "limit", (frame.left, y.px(limit)), (frame.right, y.px(limit)));
+    }
+    let points: Vec<(f64, &Metric, &str)> = at
+        .iter()
+        .zip(&dots.metrics)
+        .zip(&dots.sweep.points)
+        .filter_map(|((at, metric), point)| Some((*at, (*metric)?, point.value.as_str())))
+        .filter(|(_, metric, _)| metric.mean.is_finite())
+        .collect();
+    if let Places::Numbers(_) = places {
+        let mut through: Vec<(f64, f64)> = points.iter().map(|(at, metric, _)| (*at, y.px(metric.mean))).collect();
+        through.sort_by(|a, b| a.0.total_cmp(&b.0));
+        path(&mut svg, "line faint t0", &through);
+    }
+    for (at, metric, value) in points {
+        whisker(&mut svg, at, metric, &y);
+        let class = if dots.found == Some(value) { "dot found t3" } else { "dot t0" };
+        let shown = unit.estimate(metric.mean, metric.low, metric.high).with_interval();
+        let says = format!("{} — {shown}", place_name(value, parameter));
+        dot(&mut svg, class, (at, y.px(metric.mean)), 4.5, &says);
+        if dots.found == Some(value) {
+            plot::mark(&mut svg, frame, (at, y.px(metric.high.max(metric.mean))), "found");
+        }
+    }
+    svg.finish()
+}
+
+fn whisker(svg: &mut Markup, at: f64, metric: &Metric, y: &Axis) {
+    if metric.low.is_finite() && metric.high.is_finite() && metric.high > metric.low {
+        let (low, high) = (y.px(metric.low), y.px(metric.high));
+        line(svg, "whisker", (at, low), (at, high));
+        for end in [low, high] {
+            line(svg, "whisker", (at - 4.0, end), (at + 4.0, end));
+        }
+    }
+}
+
+fn places(sweep: &Sweep) -> Places {
+    let numbers: Option<Vec<f64>> = sweep
+        .points
+        .iter()
+        .map(|point| point.value.trim().parse().ok().filter(|value: &f64| value.is_finite()))
+        .collect();
+    numbers.map_or(Places::Words, Places::Numbers)
+}
+
+fn spans_wide(values: &[f64]) -> bool {
+    range(values.iter().copied()).is_some_and(|(low, high)| low > 0.0 && high / low >= WIDE)
+}
+
+/// Whether the parameter is drawn on a logarithmic axis.
+pub(super) fn is_wide(sweep: &Sweep) -> bool {
+    matches!(places(sweep), Places::Numbers(values) if spans_wide(&values))
+}
+
+/// A parameter's value with its unit.
+pub(super) fn place_name(value: &str, unit: Unit<'_>) -> String {
+    match value.trim().parse::<f64>() {
+        Ok(number) if number.is_finite() => unit.show(number),
+        _ => value.to_owned(),
+    }
+}
+
+fn describe(dots: &Dots<'_>, figure: &Figure, unit: Unit<'_>) -> String {
+    let ends: Vec<String> = [dots.metrics.first(), dots.metrics.last()]
+        .into_iter()
+        .zip([dots.sweep.points.first(), dots.sweep.points.last()])
+        .filter_map(|(metric, point)| {
+            let metric = (*metric?)?;
+            Some(format!("{} at {}", unit.show(metric.mean), point?.value))
+        })
+        .collect();
+    format!("{} over {}: {}. {}", figure.name, dots.sweep.name, ends.join(", "), figure.seen.join(" "))
+}
