@@ -18,7 +18,7 @@ pub struct Series {
     pub unit: String,
     /// What the axis is: "Hour of the day".
     pub x_name: String,
-    /// Unit of the axis; hours get ticks that divide a day.
+    /// Unit of the axis; `h` and `o'clock` get ticks that divide a day.
     pub x_unit: String,
     /// Places on the axis, in rising order.
     #[serde(with = "json::numbers")]

@@ -26,7 +26,8 @@
 //! | bits per second | `b/s` `kb/s` `Mb/s` `Gb/s` `Tb/s` |
 //! | bytes | `B` `kB` `MB` `GB` `TB` `PB` |
 //! | bytes per second | `B/s` `kB/s` `MB/s` `GB/s` |
-//! | time | `us` `ms` `s` `min` `h` `d` |
+//! | time | `us` `ms` `s` `min` `h` `d`, and `seconds` `minutes` `hours` `days` |
+//! | a time of the day | `o'clock`, in hours, as the unit of an axis or a setting: 20.5 is shown as 20:30 |
 //! | a part of a whole | `share`: 0.25 is shown as 25 % |
 
 mod csv;
@@ -34,6 +35,7 @@ mod figures;
 mod json;
 mod metric;
 mod page;
+mod setting;
 mod study;
 mod text;
 mod units;
@@ -44,6 +46,7 @@ pub use csv::csv;
 pub use figures::{Breakdown, Distribution, Line, Part, Series};
 pub use metric::{Better, Metric};
 pub use page::page;
+pub use setting::Setting;
 pub use study::{Comparison, Difference, Named, Point, Solution, Sweep, Target, Verdict};
 
 /// What the runs of one scenario showed.
@@ -75,19 +78,6 @@ pub struct Outcome {
     pub notes: Vec<String>,
 }
 
-/// One field of the scenario.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Setting {
-    /// Section and name, as in the scenario's file: `audience.homes`.
-    pub path: String,
-    /// Its value as text.
-    pub value: String,
-    /// Unit of the value; empty for a bare number or a word.
-    pub unit: String,
-    /// What it means, as a sentence; may be empty.
-    pub help: String,
-}
-
 /// Any result, as its JSON tells: what `report` reads to make the other forms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -100,19 +90,6 @@ pub enum Report {
     Comparison(Comparison),
     /// The smallest value of a parameter that meets targets.
     Solution(Solution),
-}
-
-impl Setting {
-    /// A field by its path, value and unit (empty: none).
-    pub fn new(path: impl Into<String>, value: impl Into<String>, unit: impl Into<String>) -> Self {
-        Self { path: path.into(), value: value.into(), unit: unit.into(), help: String::new() }
-    }
-
-    /// What it means, as a sentence.
-    #[must_use]
-    pub fn explained(self, help: impl Into<String>) -> Self {
-        Self { help: help.into(), ..self }
-    }
 }
 
 impl Report {

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::units::Unit;
+use super::units::{Unit, as_written};
 use super::{
     Breakdown, Comparison, Difference, Distribution, Metric, Outcome, Report, Series, Solution, Sweep, Target, Verdict,
 };
@@ -54,10 +54,10 @@ impl Display for Sweep {
 impl Display for Solution {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         opening(f, &self.sweep.title, &self.sweep.question, &self.sweep.answer)?;
-        let unit = Unit::of(&self.sweep.parameter.unit);
+        let unit = self.sweep.parameter.unit.as_str();
         match &self.found {
             Some(value) => {
-                wrapped(f, &format!("The smallest value that meets all targets: {}", place(value, unit)), 0)?
+                wrapped(f, &format!("The smallest value that meets all targets: {}", as_written(value, unit)), 0)?
             }
             None => writeln!(f, "None of the values that were tried meets all targets.")?,
         }
@@ -73,7 +73,7 @@ impl Display for Solution {
         let row = |point: &super::Point| {
             let met = |target: &Target| target.is_met_by(&point.outcome);
             let cell = |target: &Target| point.outcome.metric(&target.key).map_or_else(|| "not measured".into(), shown);
-            let mut row = vec![place(&point.value, unit)];
+            let mut row = vec![as_written(&point.value, unit)];
             row.extend(self.targets.iter().map(cell));
             row.push(if self.targets.iter().all(met) { "yes" } else { "no" }.into());
             row
@@ -189,12 +189,12 @@ fn course(f: &mut Formatter<'_>, series: &Series) -> fmt::Result {
 }
 
 fn points(f: &mut Formatter<'_>, sweep: &Sweep) -> fmt::Result {
-    let unit = Unit::of(&sweep.parameter.unit);
+    let unit = sweep.parameter.unit.as_str();
     let Some(first) = sweep.points.first() else { return Ok(()) };
     for metric in &first.outcome.metrics {
         let row = |point: &super::Point| {
             let value = point.outcome.metric(&metric.key).map_or_else(|| "not measured".into(), shown);
-            vec![place(&point.value, unit), value]
+            vec![as_written(&point.value, unit), value]
         };
         table(f, &[sweep.name.clone(), metric.name.clone()], sweep.points.iter().map(row).collect())?;
     }
@@ -208,10 +208,6 @@ fn said(difference: &Difference) -> (String, String) {
     let by = Unit::of(&difference.unit).estimate(difference.mean, difference.low, difference.high).with_interval();
     let sign = if difference.mean > 0.0 { "+" } else { "" };
     (format!("{sign}{by}"), difference.verdict.words().into())
-}
-
-fn place(value: &str, unit: Unit<'_>) -> String {
-    value.trim().parse().ok().filter(|value: &f64| value.is_finite()).map_or_else(|| value.to_owned(), |v| unit.show(v))
 }
 
 fn notes(f: &mut Formatter<'_>, notes: &[String]) -> fmt::Result {

@@ -52,6 +52,9 @@ static FAMILIES: [&[Step]; 4] = [
 static COUNTS: [Step; 4] =
     [step("", 1.0, 0.0), step("million", 1e6, 1e6), step("billion", 1e9, 1e9), step("trillion", 1e12, 1e12)];
 
+/// Unit of hours that are a time of the day.
+pub(super) const CLOCK: &str = "o'clock";
+
 /// What is not finite, as people read it.
 const NOTHING: &str = "not measured";
 
@@ -94,6 +97,9 @@ impl<'a> Unit<'a> {
         let (word, tail) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
         let word = match word {
             "us" => "µs",
+            "seconds" => "s",
+            "minutes" => "min",
+            "hours" => "h",
             "d" => "days",
             "share" => return Self { steps: &[Step { word: "%", size: 0.01, from: 0.0 }], size: 1.0, tail },
             word => word,
@@ -186,6 +192,35 @@ impl Shown {
     }
 }
 
+/// Hours since a first day's beginning as a time: 44.5 as "day 2, 20:30".
+pub(super) fn clock(hours: f64) -> String {
+    if !(0.0..1e6).contains(&hours) {
+        return join(&number(hours, 0), CLOCK);
+    }
+    let minutes = (hours * 60.0).round() as u64;
+    // A day ends at 24:00, and no other begins with it: nothing is drawn after it.
+    let (day, minutes) = if minutes == 1440 { (0, 1440) } else { (minutes / 1440, minutes % 1440) };
+    let time = format!("{:02}:{:02}", minutes / 60, minutes % 60);
+    if day == 0 { time } else { format!("day {}, {time}", day + 1) }
+}
+
+/// A value that somebody wrote, to all its digits and in the unit it was written in; words as they are.
+pub(super) fn as_written(value: &str, unit: &str) -> String {
+    let Some(number) = value.trim().parse().ok().filter(|number: &f64| number.is_finite()) else {
+        return join(value, unit);
+    };
+    if unit == CLOCK {
+        return clock(number);
+    }
+    let (shown, word) = match unit.strip_prefix("share") {
+        Some(tail) => (number * 100.0, format!("%{tail}")),
+        None => (number, unit.to_owned()),
+    };
+    let digits = format!("{shown:.6}");
+    let digits = digits.trim_end_matches('0').split_once('.').map_or(0, |(_, rest)| rest.len());
+    join(&self::number(shown, digits), &word)
+}
+
 /// A number to three digits; a whole one without decimals.
 fn three_digits(value: f64) -> String {
     let digits = decimals(value, 3);
@@ -269,6 +304,26 @@ mod tests {
             ("s", f64::NAN, "not measured"),
         ] {
             assert_eq!(Unit::of(unit).show(value).replace('\u{a0}', " "), shown, "{value} {unit}");
+        }
+    }
+
+    #[test]
+    fn what_was_written_keeps_its_digits_and_its_unit() {
+        for (value, unit, shown) in [
+            ("20000", "homes", "20,000 homes"),
+            ("20.25", "h", "20.25 h"),
+            ("20.25", "o'clock", "20:15"),
+            ("44.5", "o'clock", "day 2, 20:30"),
+            ("24", "o'clock", "24:00"),
+            ("-1", "o'clock", "−1 o'clock"),
+            ("0.07", "share", "7 %"),
+            ("0.002", "share of homes", "0.2 % of homes"),
+            ("1000", "Mb/s", "1,000 Mb/s"),
+            ("0", "", "0"),
+            ("seed-only", "", "seed-only"),
+            ("inf", "", "inf"),
+        ] {
+            assert_eq!(as_written(value, unit).replace('\u{a0}', " "), shown);
         }
     }
 

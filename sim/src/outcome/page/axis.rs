@@ -1,6 +1,6 @@
 //! Axes: which stretch of numbers is shown, where its ticks are, and where on the drawing a number lies.
 
-use super::super::units::{self, Scale, Unit};
+use super::super::units::{self, CLOCK, Scale, Unit};
 
 /// Beyond this a value is drawn at the edge: differences of such numbers stay finite.
 const FARTHEST: f64 = 1e300;
@@ -41,13 +41,22 @@ impl Axis {
         axis
     }
 
-    /// An axis for places: exactly as long as they reach. Hours are ticked as a day is divided.
+    /// An axis for places: exactly as long as they reach. Hours are ticked as a day is divided, and those of the day are
+    /// told as a clock does.
     pub(super) fn places(range: (f64, f64), unit: &str, count: f64, (from_px, to_px): (f64, f64)) -> Self {
-        let scale = Scale { factor: 1.0, word: unit.into() };
-        let hours = unit == "h" && range.1 - range.0 >= 6.0;
+        let clock = unit == CLOCK;
+        let hours = (clock || matches!(unit, "h" | "hours")) && range.1 - range.0 >= 6.0;
         let steps: &[f64] = if hours { &[1.0, 2.0, 3.0, 6.0, 12.0, 24.0] } else { &[1.0, 2.0, 5.0] };
+        let scale = Scale { factor: 1.0, word: unit.into() };
         let scale = if hours { scale } else { Unit::of(unit).scale(range.0.abs().max(range.1.abs())) };
-        Self::linear(range, scale, count, steps, (from_px, to_px))
+        let mut axis = Self::linear(range, scale, count, steps, (from_px, to_px));
+        if clock {
+            axis.word = String::new();
+            for (at, label) in &mut axis.ticks {
+                *label = units::clock(*at);
+            }
+        }
+        axis
     }
 
     fn linear((low, high): (f64, f64), scale: Scale, count: f64, steps: &[f64], (from_px, to_px): (f64, f64)) -> Self {

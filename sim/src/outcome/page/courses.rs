@@ -1,6 +1,6 @@
 //! Courses over a common axis: lines with their intervals as bands.
 
-use super::super::units::Unit;
+use super::super::units::{CLOCK, Unit, clock};
 use super::super::{Line, Series};
 use super::axis::{Axis, range};
 use super::figure::{Figure, Table, Tones, missing};
@@ -246,7 +246,11 @@ fn told(series: &Series, sample: &Sample) -> String {
 
 /// A place on the axis in words.
 pub(super) fn place_name(series: &Series, x: f64) -> String {
-    if series.x_unit == "h" { format!("{:.1} h", x).replace(".0 h", " h") } else { Unit::of(&series.x_unit).show(x) }
+    match series.x_unit.as_str() {
+        CLOCK => clock(x),
+        "h" | "hours" => format!("{x:.1} h").replace(".0 h", " h"),
+        unit => Unit::of(unit).show(x),
+    }
 }
 
 /// What a drawing shows, in a sentence or two.

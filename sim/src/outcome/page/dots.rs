@@ -1,6 +1,6 @@
 //! One metric at several values of a parameter: points with their intervals.
 
-use super::super::units::Unit;
+use super::super::units::{Unit, as_written};
 use super::super::{Metric, Sweep, Target};
 use super::axis::{Axis, range};
 use super::figure::{Figure, Table, missing};
@@ -38,7 +38,7 @@ pub(super) fn figure(dots: &Dots<'_>, id: &str) -> Option<Figure> {
     let row = |index: usize| {
         let shown = dots.metrics[index].map(|metric| unit.estimate(metric.mean, metric.low, metric.high));
         let value = shown.map_or_else(|| "not measured".into(), |shown| shown.with_interval());
-        vec![place_name(&dots.sweep.points[index].value, parameter), value]
+        vec![as_written(&dots.sweep.points[index].value, &dots.sweep.parameter.unit), value]
     };
     figure.values = Table::of(heads, dots.metrics.len(), row);
     let limit = dots.target.map(|target| target.limit).filter(|limit| limit.is_finite());
@@ -117,7 +117,7 @@ fn draw(
         whisker(&mut svg, at, metric, &y);
         let class = if dots.found == Some(value) { "dot found t3" } else { "dot t0" };
         let shown = unit.estimate(metric.mean, metric.low, metric.high).with_interval();
-        let says = format!("{} — {shown}", place_name(value, parameter));
+        let says = format!("{} — {shown}", as_written(value, &dots.sweep.parameter.unit));
         dot(&mut svg, class, (at, y.px(metric.mean)), 4.5, &says);
         if dots.found == Some(value) {
             plot::mark(&mut svg, frame, (at, y.px(metric.high.max(metric.mean))), "found");
@@ -152,14 +152,6 @@ fn spans_wide(values: &[f64]) -> bool {
 /// Whether the parameter is drawn on a logarithmic axis.
 pub(super) fn is_wide(sweep: &Sweep) -> bool {
     matches!(places(sweep), Places::Numbers(values) if spans_wide(&values))
-}
-
-/// A parameter's value with its unit.
-pub(super) fn place_name(value: &str, unit: Unit<'_>) -> String {
-    match value.trim().parse::<f64>() {
-        Ok(number) if number.is_finite() => unit.show(number),
-        _ => value.to_owned(),
-    }
 }
 
 fn describe(dots: &Dots<'_>, figure: &Figure, unit: Unit<'_>) -> String {

@@ -1,6 +1,6 @@
 //! The page of one scenario, and the pieces of it that other pages have too.
 
-use super::super::units::Unit;
+use super::super::units::{Unit, as_written};
 use super::super::{Breakdown, Metric, Outcome, Series, Setting};
 use super::bars::{self, Bar};
 use super::figure::{Figure, Tones};
@@ -113,7 +113,7 @@ fn accuracy(metric: &Metric) -> String {
         (Some((low, high)), _) => format!("95 % interval: {low} to {high}"),
         (None, 0) => "calculated".into(),
         (None, 1) => "one run, no interval".into(),
-        (None, runs) if metric.low == metric.high => format!("the same in all {runs} runs"),
+        (None, runs) if metric.runs.iter().all(|run| *run == metric.runs[0]) => format!("the same in all {runs} runs"),
         (None, _) => "no interval".into(),
     }
 }
@@ -175,7 +175,7 @@ fn all_figures(metrics: &[Metric]) -> String {
         out.leaf("h3", &[("class", "group")], if group.is_empty() { "Others" } else { group });
         out.open("div", &[("class", "scroll")]).open("table", &[("class", "figures")]);
         out.open("thead", &[]).open("tr", &[]);
-        for head in ["Figure", "Mean", "95 % interval", "Lowest and highest run"] {
+        for head in ["Figure", "Mean", "95 % interval", "Lowest to highest"] {
             out.leaf("th", &[("scope", "col")], head);
         }
         out.close().close().open("tbody", &[]);
@@ -215,13 +215,15 @@ pub(super) fn settings(plan: &[Setting]) -> String {
     }
     let mut out = Markup::default();
     for (section, members) in sections {
+        let told = members.iter().map(|(_, setting)| setting.section.as_str()).find(|told| !told.is_empty());
         let heading = if section.is_empty() { "The study".to_owned() } else { spoken(section) };
-        out.leaf("h3", &[("class", "group")], &heading);
+        out.leaf("h3", &[("class", "group")], told.unwrap_or(&heading));
         out.open("div", &[("class", "scroll")]).open("table", &[("class", "settings")]).open("tbody", &[]);
         for (name, setting) in members {
             out.open("tr", &[]).leaf("th", &[("scope", "row")], &spoken(name));
-            let value = [setting.value.as_str(), &setting.unit].join(" ");
-            out.leaf("td", &[], value.trim()).leaf("td", &[("class", "wrap")], &setting.help).close();
+            out.leaf("td", &[], &as_written(&setting.value, &setting.unit))
+                .leaf("td", &[("class", "wrap")], &setting.help)
+                .close();
         }
         out.close().close().close();
     }

@@ -1,11 +1,11 @@
 //! Pages of several scenarios: a sweep, a comparison, a search.
 
-use super::super::units::Unit;
+use super::super::units::{Unit, as_written};
 use super::super::{
     Breakdown, Comparison, Difference, Distribution, Line, Metric, Outcome, Series, Solution, Sweep, Target, Verdict,
 };
 use super::bars::{self, Bar};
-use super::dots::{self, Dots, place_name};
+use super::dots::{self, Dots};
 use super::figure::{Table, Tones};
 use super::markup::Markup;
 use super::run::{course, figures, first, groups, how, notes, settings};
@@ -104,7 +104,7 @@ fn layer(sweep: &Sweep, key: &str, name: &str) -> Line {
 
 fn table_over(sweep: &Sweep) -> String {
     let mut out = Markup::default();
-    let parameter = Unit::of(&sweep.parameter.unit);
+    let parameter = sweep.parameter.unit.as_str();
     for (group, members) in groups(metrics_of(sweep)) {
         let group = if group.is_empty() { "Others" } else { group };
         out.leaf("h3", &[("class", "group")], group);
@@ -113,7 +113,7 @@ fn table_over(sweep: &Sweep) -> String {
         let row = |index: usize| {
             let point = &sweep.points[index];
             let cell = |metric: &&Metric| point.outcome.metric(&metric.key).map_or_else(String::new, with_interval);
-            std::iter::once(place_name(&point.value, parameter)).chain(members.iter().map(cell)).collect()
+            std::iter::once(as_written(&point.value, parameter)).chain(members.iter().map(cell)).collect()
         };
         Table::of(heads, sweep.points.len(), row).write(&mut out, group);
     }
@@ -148,9 +148,9 @@ fn notes_of<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> String {
 fn tried(solution: &Solution) -> String {
     let sweep = &solution.sweep;
     let mut out = Markup::default();
-    let parameter = Unit::of(&sweep.parameter.unit);
+    let parameter = sweep.parameter.unit.as_str();
     let words = match &solution.found {
-        Some(value) => format!("The smallest value that meets all targets: {}.", place_name(value, parameter)),
+        Some(value) => format!("The smallest value that meets all targets: {}.", as_written(value, parameter)),
         None => "None of the values that were tried meets all targets.".to_owned(),
     };
     out.leaf("p", &[], &words);
@@ -173,7 +173,7 @@ fn tried(solution: &Solution) -> String {
             if target.is_met_by(&point.outcome) { shown } else { format!("{shown} — missed") }
         };
         let met = solution.targets.iter().all(|target| target.is_met_by(&point.outcome));
-        let mut row = vec![place_name(&point.value, parameter)];
+        let mut row = vec![as_written(&point.value, parameter)];
         row.extend(solution.targets.iter().map(cell));
         row.push(if met { "yes" } else { "no" }.into());
         row
@@ -334,7 +334,7 @@ fn changed(comparison: &Comparison) -> String {
     let Some((base, others)) = comparison.cases.split_first() else { return String::new() };
     let value = |outcome: &Outcome, path: &str| {
         let setting = outcome.plan.iter().find(|setting| setting.path == path);
-        setting.map_or_else(String::new, |setting| [setting.value.as_str(), &setting.unit].join(" ").trim().to_owned())
+        setting.map_or_else(String::new, |setting| as_written(&setting.value, &setting.unit))
     };
     let differs = |path: &str| others.iter().any(|case| value(&case.outcome, path) != value(&base.outcome, path));
     let paths: Vec<&str> = base.outcome.plan.iter().map(|one| one.path.as_str()).filter(|path| differs(path)).collect();

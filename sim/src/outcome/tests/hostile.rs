@@ -34,7 +34,8 @@ fn texts() -> impl Strategy<Value = String> {
 }
 
 fn units() -> impl Strategy<Value = String> {
-    let known = ["", "Mb/s", "GB per month", "share", "s", "ms", "h", "d", "us", "PB", "homes", "EUR", "EB", "Pb/s"];
+    let known =
+        ["", "Mb/s", "GB per month", "share", "s", "ms", "h", "d", "us", "PB", "homes", "EUR", "EB", "Pb/s", "o'clock"];
     prop_oneof![4 => proptest::sample::select(known.map(str::to_owned).to_vec()), 1 => texts()]
 }
 

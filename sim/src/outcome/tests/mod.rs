@@ -5,3 +5,4 @@ mod hostile;
 mod json;
 mod pages;
 mod sample;
+mod settings;

@@ -62,9 +62,9 @@ fn plan(homes: f64) -> Vec<Setting> {
         ("broadcast.bitrate_mbps", "8", "Mb/s", "Bit rate of one channel as it is broadcast."),
         ("broadcast.chunk_s", "6", "s", "Length of a chunk."),
         ("viewing.hours_per_home_day", "1", "h", "How long a home watches recordings per day."),
-        ("viewing.peak_hour", "20.5", "h", "When most is watched."),
-        ("devices.box.share", "0.4", "", "Part of all homes whose device is a set-top box."),
-        ("devices.box.on_share", "0.95", "", "Part of the day that it is on."),
+        ("viewing.peak_hour", "20.5", "o'clock", "When most is watched."),
+        ("devices.box.share", "0.4", "share", "Part of all homes whose device is a set-top box."),
+        ("devices.box.on_share", "0.95", "share", "Part of the day that it is on."),
         ("access.dsl.up_mbps", "10", "Mb/s", "What a DSL line sends."),
     ]
     .map(|(path, value, unit, help)| Setting::new(path, value, unit).explained(help))
@@ -145,7 +145,7 @@ fn delivered(peak: f64, seed: f64) -> Series {
         help: "All that viewers watch at each time of the day, by where it came from.".into(),
         unit: "Mb/s".into(),
         x_name: "Hour of the day".into(),
-        x_unit: "h".into(),
+        x_unit: "o'clock".into(),
         x: quarter_hours(),
         lines: vec![
             line("The viewer's own disk", 0.66, 1),
@@ -164,7 +164,7 @@ fn egress(peak: f64, seed: f64) -> Series {
         help: "Means of five minutes, over all runs.".into(),
         unit: "Mb/s".into(),
         x_name: "Hour of the day".into(),
-        x_unit: "h".into(),
+        x_unit: "o'clock".into(),
         x: quarter_hours(),
         lines: vec![Line::of("Seed", &over_the_day(peak, seed, 9))],
         stacked: false,
