@@ -69,7 +69,7 @@ players: build
 		--hls-js "$$(.ci/players $(CARGO_TARGET_DIR)/players)"
 
 bench: build
-	cargo bench $(ALL) --profile dev --bench canonicalise --bench record --bench layout --bench readers
+	cargo bench $(ALL) --profile dev --bench canonicalise --bench record --bench layout --bench readers --bench engine
 	@.ci/setup bench
 	@python=$$(protocol/net/benches/libtorrent/setup $(CARGO_TARGET_DIR)/libtorrent) && \
 		cargo bench $(ALL) --profile dev --bench carrier -- --quick $${python:+--libtorrent $$python}
