@@ -228,7 +228,6 @@ impl<E: Copy> Calendar<E> {
     fn spread(&mut self) {
         let near = std::mem::take(&mut self.near);
         let head = std::mem::take(&mut self.head);
-        self.base = self.now;
         self.shift = 0;
         for entry in &near[head..] {
             self.place(*entry);

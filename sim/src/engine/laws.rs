@@ -28,7 +28,9 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 fn any_steps() -> impl Strategy<Value = (u64, Vec<Step>)> {
-    (1_000u64..2_000_000, prop::collection::vec(any_step(), 1..60))
+    // At a few bytes per second a unit is as long as a microsecond.
+    let rate = prop_oneof![1 => 1u64..20, 2 => 1_000u64..2_000_000];
+    (rate, prop::collection::vec(any_step(), 1..60))
 }
 
 /// A transfer as the outside sees it.
@@ -236,6 +238,28 @@ proptest! {
     }
 
     #[test]
+    fn a_line_that_is_never_idle_loses_no_unit(
+        rate in 1u64..20, transfers in prop::collection::vec((0u64..50, 1u32..100), 1..20)
+    ) {
+        let mut line = SharedLine::new(rate);
+        let (mut ends, mut last_weight) = (Vec::new(), 0);
+        for (bytes, weight) in &transfers {
+            line.start(0, *bytes, *weight);
+        }
+        while let Some((at, id)) = line.next() {
+            prop_assert!(ends.last().is_none_or(|last| *last <= at));
+            prop_assert_eq!(line.finish(at), Some(id));
+            ends.push(at);
+            last_weight = transfers[id.0 as usize].1;
+        }
+        // The last one may need a part of a unit more than its bytes; that of each other went to those that were left.
+        let units = u128::from(transfers.iter().map(|(bytes, _)| *bytes).sum::<u64>()) * UNITS;
+        let (exact, end) = (units.div_ceil(u128::from(rate)), u128::from(*ends.last().unwrap()));
+        let most = (units + u128::from(last_weight)).div_ceil(u128::from(rate));
+        prop_assert!((exact..=most).contains(&end), "{end} is not {exact}..={most}");
+    }
+
+    #[test]
     fn looking_at_a_line_changes_nothing((rate, steps) in any_steps(), times in prop::collection::vec(0u64..400_000, 20)) {
         let mut line = SharedLine::new(rate);
         let starts = steps.iter().filter_map(|step| match step {
@@ -254,6 +278,8 @@ proptest! {
         while let Some((at, id)) = line.next() {
             prop_assert_eq!(looked_at.next(), Some((at, id)));
             line.finish(at);
+            looked_at.left(at.max(400_000), id);
+            prop_assert_eq!(looked_at.next(), Some((at, id)));
             prop_assert_eq!(looked_at.finish(at.max(400_000)), Some(id));
         }
     }
