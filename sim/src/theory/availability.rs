@@ -1,7 +1,7 @@
 //! How often at least one copy is there.
 //!
 //! R. Bhagwan, K. Tati, Y. Cheng, S. Savage, G. Voelker: Total Recall: system support for automated availability
-//! management, NSDI 2004, section 3: with copies on hosts that are there with probability `a`, independently,
+//! management, NSDI 2004: with copies on hosts that are there with probability `a`, independently,
 //! availability is `1 - (1 - a)^copies`.
 
 use super::probability;

@@ -10,7 +10,7 @@ use super::positive;
 /// second times mean holding time in seconds.
 ///
 /// By the recursion over the servers, `1/B(n) = 1 + n/a / B(n-1)`, which has no factorials and only adds positive terms
-/// (V. B. Iversen: Teletraffic Engineering and Network Planning, 2015, chapter 4, recursion formula for Erlang B).
+/// (V. B. Iversen: Teletraffic Engineering and Network Planning, Technical University of Denmark, 2015).
 #[must_use]
 pub fn loss(offered: f64, servers: u64) -> f64 {
     1.0 / inverse_loss(positive(offered), servers)

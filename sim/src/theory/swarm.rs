@@ -1,6 +1,6 @@
 //! What share of what viewers need its holders can serve.
 //!
-//! A fluid model (C. Huang, J. Li, K. Ross: Can Internet video-on-demand be profitable?, SIGCOMM 2007, section 4, and R.
+//! A fluid model (C. Huang, J. Li, K. Ross: Can Internet video-on-demand be profitable?, SIGCOMM 2007, and R.
 //! Kumar, Y. Liu, K. Ross: Stochastic fluid theory for P2P streaming systems, INFOCOM 2007): what peers can send at a
 //! time is what those of them who are there can upload together; the seed sends what is missing, and only that.
 //!
