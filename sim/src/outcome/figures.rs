@@ -119,6 +119,18 @@ impl Line {
     }
 }
 
+impl Breakdown {
+    /// What the parts add up to, where that is a whole to say their shares of: none where a part is below zero, or where
+    /// they are shares already.
+    #[must_use]
+    pub fn whole(&self) -> Option<f64> {
+        let known = self.parts.iter().map(|part| part.mean).filter(|mean| mean.is_finite());
+        let total: f64 = known.clone().sum();
+        let sound = total.is_finite() && total > 0.0 && known.clone().all(|mean| mean >= 0.0);
+        (sound && !self.unit.starts_with("share")).then_some(total)
+    }
+}
+
 impl Distribution {
     /// The value that so great a part of all cases (0 to 1) does not exceed, between neighbouring points in proportion; none
     /// beyond the outermost points.

@@ -45,8 +45,8 @@ impl Setting {
 
     fn of(field: &Field, plan: &Plan) -> Self {
         let section = SECTIONS.iter().find(|section| section.path == field.section());
-        // What is no number has no unit, only a kind.
-        let unit = if matches!(field.unit, "text" | "name") { "" } else { field.unit };
+        // Words and bare numbers have no unit, only a kind.
+        let unit = if matches!(field.unit, "text" | "name" | "number" | "exponent") { "" } else { field.unit };
         Self {
             path: field.path.into(),
             value: plan.value(field.path).map_or_else(String::new, |value| value.to_string()),

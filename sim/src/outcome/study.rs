@@ -124,6 +124,15 @@ pub struct Target {
     pub at_least: bool,
 }
 
+impl Sweep {
+    /// The parameter's values where all of them are numbers.
+    #[must_use]
+    pub fn numbers(&self) -> Option<Vec<f64>> {
+        let number = |point: &Point| point.value.trim().parse().ok().filter(|value: &f64| value.is_finite());
+        self.points.iter().map(number).collect()
+    }
+}
+
 impl Comparison {
     /// Holds every case against the first. Metrics are paired by key, their runs by place.
     pub fn of(title: impl Into<String>, question: impl Into<String>, cases: Vec<Named>) -> Self {

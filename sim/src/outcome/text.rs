@@ -24,7 +24,14 @@ impl Display for Outcome {
             1 => "1 run, no intervals".to_owned(),
             runs => format!("mean of {runs} runs, ± is the 95 % interval"),
         };
-        let how = [self.level.as_str(), self.policy.as_str(), runs.as_str()];
+        let level = match self.level.as_str() {
+            "l0" => "closed formulas",
+            "l1" => "simulated chunk by chunk",
+            "l2" => "measured with the real programs",
+            other => other,
+        };
+        let policy = if self.policy.is_empty() { String::new() } else { format!("policy “{}”", self.policy) };
+        let how = [level, policy.as_str(), runs.as_str()];
         wrapped(f, &how.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", "), 0)?;
         metrics(f, &self.metrics)?;
         for breakdown in &self.breakdowns {
@@ -150,13 +157,12 @@ fn metrics(f: &mut Formatter<'_>, metrics: &[Metric]) -> fmt::Result {
 
 fn parts(f: &mut Formatter<'_>, breakdown: &Breakdown) -> fmt::Result {
     let unit = Unit::of(&breakdown.unit);
-    let total: f64 = breakdown.parts.iter().map(|part| part.mean).filter(|mean| mean.is_finite()).sum();
+    let share = |mean: f64| Some(Unit::of("share").show(mean / breakdown.whole().filter(|_| mean.is_finite())?));
     let row = |part: &super::Part| {
-        let share = part.mean / total;
-        let share = if share.is_finite() { Unit::of("share").show(share) } else { String::new() };
-        vec![part.name.clone(), unit.estimate(part.mean, part.low, part.high).with_interval(), share]
+        let value = unit.estimate(part.mean, part.low, part.high).with_interval();
+        vec![part.name.clone(), value, share(part.mean).unwrap_or_default()]
     };
-    let heads = [breakdown.name.as_str(), "", "of all"].map(str::to_owned);
+    let heads = [breakdown.name.as_str(), "", breakdown.whole().map_or("", |_| "of all")].map(str::to_owned);
     table(f, &heads, breakdown.parts.iter().map(row).collect())
 }
 

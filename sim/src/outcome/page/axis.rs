@@ -54,6 +54,10 @@ impl Axis {
             axis.word = String::new();
             for (at, label) in &mut axis.ticks {
                 *label = units::clock(*at);
+                // Of several days, their beginnings are told by their number.
+                if range.1 > 24.0 && at.rem_euclid(24.0) == 0.0 {
+                    *label = format!("day {}", units::number(*at / 24.0 + 1.0, 0));
+                }
             }
         }
         axis

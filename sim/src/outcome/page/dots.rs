@@ -1,26 +1,21 @@
-//! One metric at several values of a parameter: points with their intervals.
+//! One metric at several values of a parameter: points with their intervals, or bars where the values are words.
 
 use super::super::units::{Unit, as_written};
-use super::super::{Metric, Sweep, Target};
+use super::super::{Metric, Point, Sweep, Target};
 use super::axis::{Axis, range};
+use super::bars::{self, Bar};
 use super::figure::{Figure, Table, missing};
 use super::markup::Markup;
-use super::plot::{self, Form, Frame, dot, fit, line, path};
+use super::plot::{self, Form, Frame, dot, line, path};
 
 /// From this ratio on a parameter is drawn on a logarithmic axis.
 const WIDE: f64 = 50.0;
 
-/// The parameter's values on an axis.
-enum Places {
-    /// Numbers, to scale.
-    Numbers(Vec<f64>),
-    /// Words, evenly apart.
-    Words,
-}
-
 /// One metric of a sweep, with what it is held against.
 pub(super) struct Dots<'a> {
     pub(super) sweep: &'a Sweep,
+    /// The parameter at each point.
+    pub(super) places: Vec<f64>,
     /// The metric at each point, where it was measured.
     pub(super) metrics: Vec<Option<&'a Metric>>,
     pub(super) target: Option<&'a Target>,
@@ -52,16 +47,14 @@ pub(super) fn figure(dots: &Dots<'_>, id: &str) -> Option<Figure> {
         figure.seen.push(format!("Asked for: {bound} {} (dashed line).", unit.show(limit)));
     }
     figure.seen.extend(missing(dots.metrics.len() - known().count()));
-    let places = places(dots.sweep);
     let described = describe(dots, &figure, unit);
     let frame = Frame::new(Form::Narrow, 0.0);
-    figure.drawings.push(draw(dots, &places, y_range, (unit, parameter), &frame, (id, &described)));
+    figure.drawings.push(draw(dots, y_range, (unit, parameter), &frame, (id, &described)));
     Some(figure)
 }
 
 fn draw(
     dots: &Dots<'_>,
-    places: &Places,
     y_range: (f64, f64),
     (unit, parameter): (Unit<'_>, Unit<'_>),
     frame: &Frame,
@@ -72,47 +65,28 @@ fn draw(
     let name = dots.metrics.iter().flatten().next().map_or("", |metric| metric.name.as_str());
     // Points keep away from the edges of the drawing.
     let inner = (frame.left + 16.0, frame.right - 10.0);
-    let (mut x, at) = match places {
-        Places::Numbers(values) => {
-            let reach = range(values.iter().copied()).unwrap_or((0.0, 1.0));
-            let x = if spans_wide(values) {
-                Axis::logarithmic(reach, parameter, across, inner)
-            } else {
-                Axis::places(reach, &dots.sweep.parameter.unit, across, inner)
-            };
-            let at = values.iter().map(|value| x.px(*value)).collect::<Vec<_>>();
-            (x, at)
-        }
-        Places::Words => {
-            let count = dots.sweep.points.len().max(1) as f64;
-            let x = Axis::places((0.0, count), "", across, frame.across());
-            let at = (0..dots.sweep.points.len()).map(|index| x.px(index as f64 + 0.5)).collect::<Vec<_>>();
-            (x, at)
-        }
+    let reach = range(dots.places.iter().copied()).unwrap_or((0.0, 1.0));
+    let x = if spans_wide(&dots.places) {
+        Axis::logarithmic(reach, parameter, across, inner)
+    } else {
+        Axis::places(reach, &dots.sweep.parameter.unit, across, inner)
     };
-    if let Places::Words = places {
-        let room = (frame.right - frame.left) / dots.sweep.points.len().max(1) as f64 - 6.0;
-        let label = |(index, point): (usize, &super::super::Point)| (index as f64 + 0.5, fit(&point.value, room));
-        x.ticks = dots.sweep.points.iter().enumerate().map(label).collect();
-        x.word = String::new();
-    }
     let mut svg = frame.begin(id, name, described);
     frame.axes(&mut svg, &x, &y, &dots.sweep.name);
     if let Some(limit) = dots.target.map(|target| target.limit).filter(|limit| limit.is_finite()) {
         line(&mut svg, "limit", (frame.left, y.px(limit)), (frame.right, y.px(limit)));
     }
-    let points: Vec<(f64, &Metric, &str)> = at
+    let points: Vec<(f64, &Metric, &str)> = dots
+        .places
         .iter()
         .zip(&dots.metrics)
         .zip(&dots.sweep.points)
-        .filter_map(|((at, metric), point)| Some((*at, (*metric)?, point.value.as_str())))
+        .filter_map(|((place, metric), point)| Some((x.px(*place), (*metric)?, point.value.as_str())))
         .filter(|(_, metric, _)| metric.mean.is_finite())
         .collect();
-    if let Places::Numbers(_) = places {
-        let mut through: Vec<(f64, f64)> = points.iter().map(|(at, metric, _)| (*at, y.px(metric.mean))).collect();
-        through.sort_by(|a, b| a.0.total_cmp(&b.0));
-        path(&mut svg, "line faint t0", &through);
-    }
+    let mut through: Vec<(f64, f64)> = points.iter().map(|(at, metric, _)| (*at, y.px(metric.mean))).collect();
+    through.sort_by(|a, b| a.0.total_cmp(&b.0));
+    path(&mut svg, "line faint t0", &through);
     for (at, metric, value) in points {
         whisker(&mut svg, at, metric, &y);
         let class = if dots.found == Some(value) { "dot found t3" } else { "dot t0" };
@@ -136,22 +110,32 @@ fn whisker(svg: &mut Markup, at: f64, metric: &Metric, y: &Axis) {
     }
 }
 
-fn places(sweep: &Sweep) -> Places {
-    let numbers: Option<Vec<f64>> = sweep
-        .points
-        .iter()
-        .map(|point| point.value.trim().parse().ok().filter(|value: &f64| value.is_finite()))
-        .collect();
-    numbers.map_or(Places::Words, Places::Numbers)
-}
-
 fn spans_wide(values: &[f64]) -> bool {
     range(values.iter().copied()).is_some_and(|(low, high)| low > 0.0 && high / low >= WIDE)
 }
 
 /// Whether the parameter is drawn on a logarithmic axis.
 pub(super) fn is_wide(sweep: &Sweep) -> bool {
-    matches!(places(sweep), Places::Numbers(values) if spans_wide(&values))
+    sweep.numbers().is_some_and(|values| spans_wide(&values))
+}
+
+/// The metric as bars, for a parameter of words.
+pub(super) fn bars(out: &mut Markup, sweep: &Sweep, metrics: &[Option<&Metric>]) {
+    let Some(first) = metrics.iter().flatten().next() else { return };
+    out.open("figure", &[]).open("figcaption", &[]).leaf("h3", &[], &first.name);
+    if !first.help.is_empty() {
+        out.leaf("p", &[], &first.help);
+    }
+    out.close();
+    let nothing = f64::NAN;
+    let bar = |(point, metric): (&Point, &Option<&Metric>)| {
+        let (mean, low, high) =
+            metric.map_or((nothing, nothing, nothing), |metric| (metric.mean, metric.low, metric.high));
+        Bar { name: point.value.clone(), help: String::new(), mean, low, high, tone: 0, more: Vec::new() }
+    };
+    let bars: Vec<Bar> = sweep.points.iter().zip(metrics).map(bar).collect();
+    bars::write(out, &[&sweep.name, "Mean"], &bars, Unit::of(&first.unit));
+    out.close();
 }
 
 fn describe(dots: &Dots<'_>, figure: &Figure, unit: Unit<'_>) -> String {

@@ -128,16 +128,13 @@ fn breakdowns(breakdowns: &[Breakdown]) -> String {
 
 /// One breakdown as bars, the parts in their order.
 fn breakdown_into(out: &mut Markup, breakdown: &Breakdown) {
-    let total: f64 = breakdown.parts.iter().map(|part| part.mean).filter(|mean| mean.is_finite()).sum();
-    let whole = total > 0.0 && total.is_finite() && !breakdown.parts.iter().any(|part| part.mean < 0.0);
-    let is_share = breakdown.unit.starts_with("share");
     out.open("figure", &[]).open("figcaption", &[]).leaf("h3", &[], &breakdown.name);
     if !breakdown.help.is_empty() {
         out.leaf("p", &[], &breakdown.help);
     }
     out.close();
-    let with_share = whole && !is_share;
-    let share = |mean: f64| if mean.is_finite() { Unit::of("share").show(mean / total) } else { String::new() };
+    let whole = breakdown.whole();
+    let share = |mean: f64| if mean.is_finite() { Unit::of("share").show(mean) } else { String::new() };
     let bar = |part: &super::super::Part| Bar {
         name: part.name.clone(),
         help: part.help.clone(),
@@ -145,12 +142,12 @@ fn breakdown_into(out: &mut Markup, breakdown: &Breakdown) {
         low: part.low,
         high: part.high,
         tone: 0,
-        more: if with_share { vec![("", share(part.mean))] } else { Vec::new() },
+        more: whole.map(|total| ("", share(part.mean / total))).into_iter().collect(),
     };
     let bars: Vec<Bar> = breakdown.parts.iter().map(bar).collect();
-    let heads: &[&str] = if with_share { &["Part", "Amount", "Of all"] } else { &["Part", "Amount"] };
+    let heads: &[&str] = if whole.is_some() { &["Part", "Amount", "Of all"] } else { &["Part", "Amount"] };
     bars::write(out, heads, &bars, Unit::of(&breakdown.unit));
-    if with_share {
+    if let Some(total) = whole {
         let all = format!("Together: {}.", Unit::of(&breakdown.unit).show(total));
         out.leaf("p", &[("class", "small")], &all);
     }
@@ -220,10 +217,10 @@ pub(super) fn settings(plan: &[Setting]) -> String {
         out.leaf("h3", &[("class", "group")], told.unwrap_or(&heading));
         out.open("div", &[("class", "scroll")]).open("table", &[("class", "settings")]).open("tbody", &[]);
         for (name, setting) in members {
-            out.open("tr", &[]).leaf("th", &[("scope", "row")], &spoken(name));
-            out.leaf("td", &[], &as_written(&setting.value, &setting.unit))
-                .leaf("td", &[("class", "wrap")], &setting.help)
-                .close();
+            // What it means says more than its name, which is for those who write the file.
+            let told = if setting.help.is_empty() { &spoken(name) } else { &setting.help };
+            out.open("tr", &[]).open("th", &[("scope", "row")]).text(told).leaf("small", &[], &setting.path).close();
+            out.leaf("td", &[], &as_written(&setting.value, &setting.unit)).close();
         }
         out.close().close().close();
     }

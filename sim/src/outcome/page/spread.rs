@@ -5,6 +5,7 @@ use super::super::figures::at;
 use super::super::units::Unit;
 use super::axis::{Axis, range};
 use super::figure::{Figure, Table, Tones, missing};
+use super::markup::Markup;
 use super::plot::{self, Form, Frame, dot, path, text, text_px, tone};
 
 /// Quantiles that are told in words and marked.
@@ -83,23 +84,32 @@ fn draw(
         let drawn = curve.iter().step_by(every).chain(last);
         let drawn: Vec<(f64, f64)> = drawn.map(|(part, value)| (x.px(*value), y.px(*part))).collect();
         path(&mut svg, &format!("line {shade}"), &drawn);
-        let mut free = frame.left;
         for (mark, words) in MARKS {
             if let Some(value) = at(curve, mark) {
-                let place = (x.px(value), y.px(mark));
-                let foot = Unit::of(&first.unit).parts().0.show(value);
-                if curves.len() == 1 && mark != 0.9 {
-                    plot::line(&mut svg, "drop", place, (place.0, frame.bottom));
-                    // What would stand on its neighbour, or beyond the edge, is in the words above the drawing.
-                    if place.0 + 6.0 >= free && place.0 + 6.0 + text_px(&foot) <= frame.right + 16.0 {
-                        text(&mut svg, "mark", (place.0 + 6.0, frame.bottom - 8.0), &foot);
-                        free = place.0 + 12.0 + text_px(&foot);
-                    }
-                }
                 let says = format!("{words} at most {}", Unit::of(&first.unit).show(value));
-                dot(&mut svg, &format!("dot {shade}"), place, 4.0, &says);
+                dot(&mut svg, &format!("dot {shade}"), (x.px(value), y.px(mark)), 4.0, &says);
             }
         }
     }
+    if let [curve] = curves {
+        feet(&mut svg, curve, Unit::of(&first.unit), (&x, &y), frame);
+    }
     svg.finish()
+}
+
+/// Lines from the marks down to their values, which stand beside them where there is room: all are in the words above.
+fn feet(svg: &mut Markup, curve: &[(f64, f64)], unit: Unit<'_>, (x, y): (&Axis, &Axis), frame: &Frame) {
+    let marks = MARKS.iter().filter(|(mark, _)| *mark != 0.9);
+    let feet: Vec<(f64, f64, f64)> =
+        marks.filter_map(|(mark, _)| at(curve, *mark).map(|value| (x.px(value), y.px(*mark), value))).collect();
+    for (across, down, _) in &feet {
+        plot::line(svg, "drop", (*across, *down), (*across, frame.bottom));
+    }
+    for (index, (across, _, value)) in feet.iter().enumerate() {
+        let words = unit.parts().0.show(*value);
+        let limit = feet.get(index + 1).map_or(frame.right + 16.0, |next| next.0);
+        if across + 6.0 + text_px(&words) <= limit {
+            text(svg, "mark", (across + 6.0, frame.bottom - 8.0), &words);
+        }
+    }
 }

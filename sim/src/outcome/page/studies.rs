@@ -60,22 +60,31 @@ fn metrics_over(sweep: &Sweep, targets: &[Target], found: Option<&str>) -> Strin
         let words = format!("The axis of {} grows by multiples: equal steps are equal factors.", sweep.name);
         out.leaf("p", &[("class", "intro")], &words);
     }
-    out.open("div", &[("class", "pair")]);
-    let mut count = 0;
-    for (index, (key, target)) in asked.chain(others.map(|key| (key, None))).enumerate() {
-        let dots = Dots { sweep, metrics: over(sweep, key), target, found };
-        if let Some(figure) = dots::figure(&dots, &format!("dots-{index}")) {
-            figure.write(&mut out);
-            count += 1;
+    let wanted: Vec<(&str, Option<&Target>)> = asked.chain(others.map(|key| (key, None))).collect();
+    let Some(places) = sweep.numbers() else {
+        for (key, _) in wanted {
+            dots::bars(&mut out, sweep, &over(sweep, key));
         }
+        return out.finish();
+    };
+    let figure = |(index, (key, target)): (usize, (&str, Option<&Target>))| {
+        let dots = Dots { sweep, places: places.clone(), metrics: over(sweep, key), target, found };
+        dots::figure(&dots, &format!("dots-{index}"))
+    };
+    let figures: Vec<_> = wanted.into_iter().enumerate().filter_map(figure).collect();
+    if figures.is_empty() {
+        return String::new();
     }
-    if count == 0 { String::new() } else { out.finish() }
+    out.open("div", &[("class", "pair")]);
+    for figure in figures {
+        figure.write(&mut out);
+    }
+    out.finish()
 }
 
 /// Breakdowns over the parameter as layers, where its values are numbers.
 fn parts_over(sweep: &Sweep) -> String {
-    let numbers: Option<Vec<f64>> = sweep.points.iter().map(|point| point.value.trim().parse().ok()).collect();
-    let (Some(x), Some(first)) = (numbers.filter(|numbers| numbers.len() > 1), sweep.points.first()) else {
+    let (Some(x), Some(first)) = (sweep.numbers().filter(|numbers| numbers.len() > 1), sweep.points.first()) else {
         return String::new();
     };
     let mut tones = Tones::default();

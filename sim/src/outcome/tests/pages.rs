@@ -250,6 +250,16 @@ fn names_of_any_length_stay_within_their_drawing() {
     check_drawings(&read(&page(&outcome)));
 }
 
+#[test]
+fn a_parameter_of_words_has_its_words_whole() {
+    let mut sweep = sample::sweep();
+    let long = "the policy with a name that no axis has room for";
+    sweep.points[0].value = long.into();
+    let root = read(&Report::Sweep(sweep).page());
+    let figures: Vec<String> = elements(&root).into_iter().filter(|e| e.name == "figure").map(words).collect();
+    assert!(!figures.is_empty() && figures.iter().all(|figure| figure.contains(long)), "{figures:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
