@@ -1,6 +1,7 @@
-//! What the simulator judges with, for other packages to use: the [`link`] model, playback over an [`exchange`], the
-//! [`engine`] that events run on, the [`plan`] that says what is asked, and the [`rng`] that all chance in a run comes
-//! from. Pure: no clocks, sockets or threads, and no files but the scenario.
+//! What the simulator judges with, for other packages to use: a [`plan`] says what is asked; [`theory`] answers it at once,
+//! the [`world`] by events in virtual time, on the [`engine`]; a [`study`] runs it several times and says how sure that
+//! is, an [`outcome`] shows it. Beside them the [`link`] model, playback over an [`exchange`], and the [`rng`] that all
+//! chance comes from. No clocks and no sockets; files only where a scenario is read, threads only in [`study`].
 
 pub mod bound;
 pub mod engine;
@@ -10,4 +11,6 @@ pub mod outcome;
 pub mod plan;
 pub mod rng;
 pub mod stats;
+pub mod study;
 pub mod theory;
+pub mod world;

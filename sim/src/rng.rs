@@ -28,6 +28,50 @@ pub enum Purpose {
     Choice = 11,
     /// What a viewer does.
     Viewer = 12,
+    /// Kind of a home's device.
+    Device = 13,
+    /// Kind of its line.
+    Line = 14,
+    /// Kind of its reachability.
+    Reach = 15,
+    /// Where it is.
+    Region = 16,
+    /// Whether it pays by volume.
+    Metered = 17,
+    /// Whether it sends what is false.
+    Polluter = 18,
+    /// Whether it reports what is false.
+    ReportLiar = 19,
+    /// Whether it takes and does not give.
+    FreeRider = 20,
+    /// Whether it leaves with many others.
+    Departure = 21,
+    /// Whether two homes come together.
+    Meeting = 22,
+    /// Whether a device fails for a while.
+    Failure = 23,
+    /// Whether a region is cut off, and when in a stretch.
+    Outage = 24,
+    /// When in a stretch.
+    OutageAt = 25,
+    /// What a home records.
+    Recording = 26,
+    /// How many viewings begin, and when.
+    Arrival = 27,
+    /// Who watches.
+    Watcher = 28,
+    /// What is watched.
+    Programme = 29,
+    /// For how long.
+    Length = 30,
+    /// Where a viewer jumps to, and when.
+    Seek = 31,
+    /// Who is asked first.
+    Probe = 32,
+    /// Who of a recording group is known to the seed.
+    Sample = 33,
+    /// Seeds of replications.
+    Replication = 34,
 }
 
 /// Source of all chance in a run.
