@@ -73,6 +73,8 @@ bench: build
 	@.ci/setup bench
 	@python=$$(protocol/net/benches/libtorrent/setup $(CARGO_TARGET_DIR)/libtorrent) && \
 		cargo bench $(ALL) --profile dev --bench carrier -- --quick $${python:+--libtorrent $$python}
+	@python=$$(sim/benches/simpy/setup $(CARGO_TARGET_DIR)/simpy) && \
+		cargo bench $(ALL) --profile dev --bench simpy -- $${python:+--python $$python}
 
 playback: build
 	@$(BIN)/aftercast-playback --cache $(CARGO_TARGET_DIR)/playback $(PLAYBACK_FLAGS)

@@ -6,14 +6,15 @@
 //!
 //! `cargo bench --profile dev -p aftercast-sim --bench engine`
 
+mod common;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hint::black_box;
-use std::sync::OnceLock;
-use std::time::Instant;
 
 use aftercast_sim::engine::{Calendar, SharedLine};
 use aftercast_sim::rng::{Purpose, Rng};
+use common::cpu_seconds;
 
 const OPERATIONS: usize = 5_000_000;
 const MILLISECOND: f64 = 1e3;
@@ -123,13 +124,4 @@ fn lines(active: u64) -> f64 {
         start(&mut line, now, active + n);
     }
     transfers as f64 / (cpu_seconds() - begin) / 1e6
-}
-
-/// What this thread has had of a processor, so that others at work do not count; where the system does not say it, time.
-fn cpu_seconds() -> f64 {
-    static BEGIN: OnceLock<Instant> = OnceLock::new();
-    let elapsed = BEGIN.get_or_init(Instant::now).elapsed().as_secs_f64();
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanoseconds = told.and_then(|told| told.split(' ').next()?.parse::<f64>().ok());
-    nanoseconds.map_or(elapsed, |nanoseconds| nanoseconds / 1e9)
 }
