@@ -72,23 +72,26 @@ pub enum Purpose {
     Sample = 33,
     /// Seeds of replications.
     Replication = 34,
+    /// When a run is looked at closely.
+    Snapshot = 35,
 }
 
 /// Source of all chance in a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Rng {
-    seed: u64,
+    /// What all draws begin from.
+    state: u64,
 }
 
 impl Rng {
     /// The draws of this seed.
     pub fn new(seed: u64) -> Self {
-        Self { seed }
+        Self { state: mix(seed) }
     }
 
     /// 64 evenly distributed bits for this purpose, subject and occasion.
     pub fn bits(self, purpose: Purpose, subject: u64, occasion: u64) -> u64 {
-        [purpose as u64, subject, occasion].into_iter().fold(mix(self.seed), |state, part| mix(state ^ mix(part)))
+        [purpose as u64, subject, occasion].into_iter().fold(self.state, |state, part| mix(state ^ mix(part)))
     }
 
     /// A whole number in `0..below`; 0 where there is none.

@@ -134,6 +134,9 @@ section! {
         warm_up_hours: (f64 0.0..=48.0), "hours", [2.0],
             "Time before it, to fill what begins empty; not counted",
             "our choice: three times the mean viewing";
+        snapshots: (u64 0..=1000), "snapshots", [0],
+            "Minutes of each run that are held beside the least that any scheduler would need of the seed; takes time",
+            "our choice: none unless asked for";
         level: (choice Level), "name", ["l1"],
             "l1 follows every chunk through virtual time; l0 uses formulas and answers at once",
             "our choice: formulas know no queues and no deadlines";

@@ -103,6 +103,7 @@ fn metrics(plan: &Plan, runs: &[Run]) -> Vec<Metric> {
     let homes = plan.audience.homes.max(1) as f64;
     let months = plan.run.hours / 24.0 / DAYS_A_MONTH;
     egress(&mut columns);
+    efficiency(&mut columns);
     shares(&mut columns);
     viewing(&mut columns);
     recording(&mut columns);
@@ -243,6 +244,35 @@ fn recording(c: &mut Columns) {
     let per_home = |run: &Run| run.tally.thrown as f64 / run.tally.bytes.iter().sum::<u64>().max(1) as f64;
     c.better_low(group, "thrown", "Fetched and thrown away", "share", per_home);
     c.add(group, "banned", "Times that a device was caught sending false bytes", "", |run| run.tally.banned as f64);
+}
+
+/// Beside the least that any policy would have needed, where that was looked at.
+fn efficiency(c: &mut Columns) {
+    if c.runs.iter().all(|run| run.intervals.is_empty()) {
+        return;
+    }
+    let group = "What the broadcaster's servers send";
+    let sums = |run: &Run| {
+        let sum = |of: fn(&crate::world::Interval) -> u64| run.intervals.iter().map(of).sum::<u64>() as f64;
+        (sum(|at| at.delivered), sum(|at| at.seed), sum(|at| at.least))
+    };
+    explain(
+        c.better_high(group, "efficiency", "Of what homes could have sent, they sent", "share", move |run| {
+            let (delivered, seed, least) = sums(run);
+            (delivered - seed) / (delivered - least).max(1.0)
+        }),
+        "In minutes that were looked at closely; 100 % would take a scheduler that knows everything beforehand.",
+    );
+    c.better_low(
+        group,
+        "least",
+        "The least that the servers could have sent, of what came by the network",
+        "share",
+        move |run| {
+            let (delivered, _, least) = sums(run);
+            least / delivered.max(1.0)
+        },
+    );
 }
 
 fn storage(plan: &Plan, c: &mut Columns) {

@@ -280,8 +280,9 @@ impl World<'_> {
                 if from == SEED {
                     let why = session.chunk(chunk).map_or(Why::Late, |chunk| chunk.why);
                     self.count_seed(&mut session, bytes, why, self.now);
+                    self.note_delivery(&session, chunk, bytes, true);
                 } else {
-                    self.came(&mut session, part, from, bytes, (since, asked, expected));
+                    self.came(&mut session, (part, chunk), from, bytes, (since, asked, expected));
                     self.next_in_queue(&session, from);
                 }
                 if from != SEED && self.fleet.homes[from as usize].traits.has(Traits::POLLUTER) {
@@ -298,8 +299,8 @@ impl World<'_> {
     }
 
     /// What a source sent, whole.
-    fn came(&mut self, session: &mut Session, part: u32, from: u32, bytes: u64, times: (Time, Time, Time)) {
-        let (since, asked, expected) = times;
+    fn came(&mut self, session: &mut Session, what: (u32, u32), from: u32, bytes: u64, times: (Time, Time, Time)) {
+        let ((part, chunk), (since, asked, expected)) = (what, times);
         let now = self.now;
         self.fleet.send(from, bytes, now, now >= self.model.measured_from);
         let polluter = self.fleet.homes[from as usize].traits.has(Traits::POLLUTER);
@@ -307,6 +308,7 @@ impl World<'_> {
             self.tally.thrown(session, bytes);
         } else {
             self.tally.peer(session, bytes, now);
+            self.note_delivery(session, chunk, bytes, false);
         }
         let Some(peer) = session.peers.iter_mut().find(|peer| peer.home == from) else { return };
         peer.owed -= bytes;
@@ -373,6 +375,7 @@ impl World<'_> {
         let got = (bytes - left) / GROUP * GROUP;
         self.fleet.send(from, bytes - left, now, now >= self.model.measured_from);
         self.tally.peer(session, got, now);
+        self.note_delivery(session, index, got, false);
         self.tally.thrown(session, bytes - left - got);
         if let Some(peer) = session.peers.iter_mut().find(|peer| peer.home == from) {
             peer.owed -= bytes;

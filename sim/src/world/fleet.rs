@@ -87,13 +87,13 @@ impl Fleet {
     }
 
     /// Kind of a home's device.
-    pub fn device(&self, model: &Model, home: u32) -> DeviceKind {
-        model.devices[usize::from(self.homes[home as usize].device)]
+    pub fn device<'m>(&self, model: &'m Model, home: u32) -> &'m DeviceKind {
+        &model.devices[usize::from(self.homes[home as usize].device)]
     }
 
     /// Kind of a home's line.
-    pub fn line(&self, model: &Model, home: u32) -> LineKind {
-        model.lines[usize::from(self.homes[home as usize].line)]
+    pub fn line<'m>(&self, model: &'m Model, home: u32) -> &'m LineKind {
+        &model.lines[usize::from(self.homes[home as usize].line)]
     }
 
     /// Bytes per second that a home sends with; 0 for those who send nothing.

@@ -46,6 +46,11 @@ impl Lines {
         place
     }
 
+    /// Parts on all lines.
+    pub fn parts(&self) -> impl Iterator<Item = u32> {
+        self.all.iter().flat_map(|line| line.parts.iter().map(|(_, part)| *part))
+    }
+
     /// Bytes on the heap.
     pub fn footprint(&self) -> usize {
         let parts: usize = self.all.iter().map(|line| line.parts.capacity() * size_of::<(TransferId, u32)>()).sum();

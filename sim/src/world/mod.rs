@@ -32,11 +32,13 @@ mod session;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod why;
 
 pub use group::Recorded;
 pub use model::Model;
 pub use tally::Tally;
+pub use watch::Interval;
 pub use why::Why;
 
 use catalogue::{Catalogue, Programme};
@@ -72,6 +74,8 @@ enum Event {
     Chunk { channel: u32 },
     /// A recording group is due.
     Group { channel: u32 },
+    /// An interval to be watched begins or ends.
+    Watch,
     /// A witness's report is there.
     Report { channel: u32, home: u32, index: u32 },
 }
@@ -90,6 +94,7 @@ pub struct World<'a> {
     groups: Vec<Group>,
     tally: Tally,
     recorded: Recorded,
+    watch: watch::Watch,
     events: u64,
     most_sessions: usize,
     most_bytes: usize,
@@ -104,6 +109,8 @@ pub struct Run {
     pub recorded: Recorded,
     /// Bytes that each home sent while measured, ascending.
     pub sent: Vec<u64>,
+    /// Intervals beside the least that any policy needs of the seed in them.
+    pub intervals: Vec<Interval>,
     /// Bytes that homes have sent, measured or not.
     pub sent_in_all: u64,
     /// Events that happened.
@@ -130,11 +137,13 @@ impl<'a> World<'a> {
             groups: (0..model.channels).map(Group::new).collect(),
             tally: Tally::new(model),
             recorded: Recorded::default(),
+            watch: watch::Watch::default(),
             events: 0,
             most_sessions: 0,
             most_bytes: 0,
         };
         world.calendar.push(model.begins, Event::Minute);
+        world.plan_watch();
         let first = (model.begins / model.chunk + 1) * model.chunk;
         for channel in 0..model.channels {
             world.calendar.push(first, Event::Chunk { channel });
@@ -160,6 +169,7 @@ impl<'a> World<'a> {
                 Event::Wake { place } => self.on_wake(place),
                 Event::Line { place, epoch } => self.on_line(place, epoch),
                 Event::Arrived { part } => self.arrived(part),
+                Event::Watch => self.on_watch(),
                 Event::Chunk { channel } => self.on_chunk(channel),
                 Event::Group { channel } => self.on_group(channel),
                 Event::Report { channel, home, index } => self.on_report(channel, home, u64::from(index)),
@@ -172,6 +182,7 @@ impl<'a> World<'a> {
             recorded: self.recorded,
             sent,
             sent_in_all: self.fleet.sent,
+            intervals: self.watch.seen,
             events: self.events,
             most_sessions: self.most_sessions,
             footprint: self.most_bytes,
@@ -204,9 +215,16 @@ impl<'a> World<'a> {
 
     /// Whether a home that recorded a programme has this chunk of it still, and whole.
     fn has(&self, home: u32, programme: Programme, index: u32) -> bool {
+        self.could_have(home, programme, index, self.now)
+    }
+
+    /// Whether it has it now, and had not deleted it at that time.
+    fn could_have(&self, home: u32, programme: Programme, index: u32, at: Time) -> bool {
         let begins = self.catalogue.begins(programme);
         let broadcast = begins + u64::from(index) * self.model.chunk;
-        if broadcast + self.model.chunk > self.now || self.now.saturating_sub(begins) > self.keeps(home) {
+        if broadcast + self.model.chunk > self.now
+            || at.saturating_sub(begins) > self.fleet.device(self.model, home).keeps
+        {
             return false;
         }
         let luck = self.rng.below(
@@ -216,14 +234,5 @@ impl<'a> World<'a> {
             u64::from(index),
         );
         luck >= self.model.missing && !self.fleet.is_cut_off(self.fleet.homes[home as usize].region, broadcast)
-    }
-
-    /// For how long a home keeps a recording: its disk holds so many, and so many come in a day.
-    fn keeps(&self, home: u32) -> Time {
-        let disk = self.fleet.device(self.model, home).disk;
-        let programme = u64::from(self.model.chunks()) * self.model.chunk_bytes;
-        let per_day = (self.model.recordings * programme as f64).max(1.0);
-        let days = disk as f64 / per_day;
-        self.model.retention.min((days * clock::DAY as f64) as Time)
     }
 }

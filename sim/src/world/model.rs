@@ -26,6 +26,8 @@ pub struct DeviceKind {
     pub uplink_share: u64,
     /// Bytes of chunks that it keeps.
     pub disk: u64,
+    /// For how long it keeps a recording: its disk holds so many, and so many come in a day.
+    pub keeps: Time,
     /// What it may send.
     pub budgets: Budgets,
     /// Chance that its line is paid by volume, so that it sends nothing.
@@ -110,6 +112,8 @@ pub struct Model {
     pub half_life: Time,
     /// Jumps in an hour of viewing.
     pub seeks_per_hour: f64,
+    /// Intervals that are looked at closely.
+    pub snapshots: u64,
     /// How sources are chosen.
     pub policy: PolicyKind,
     /// Holders that a device looks for.
@@ -175,7 +179,7 @@ impl Model {
             retention: clock::from_seconds(plan.recording.retention_days * 86_400.0),
             missing: chance(plan.recording.damaged_share * (1.0 - plan.recording.repaired_share)),
             damaged: chance(plan.recording.damaged_share),
-            devices: devices.map(device_kind),
+            devices: devices.map(|device| device_kind(plan, device)),
             device_shares: cumulative(devices.map(|device| device.share)),
             lines: access.map(line_kind),
             line_shares: cumulative(access.map(|line| line.share)),
@@ -190,6 +194,7 @@ impl Model {
             own: chance(plan.viewing.own_share),
             half_life: clock::from_seconds(plan.viewing.age_half_life_h * 3600.0).max(MINUTE),
             seeks_per_hour: plan.viewing.seeks_per_hour,
+            snapshots: plan.run.snapshots,
             policy: plan.exchange.policy,
             holders: usize::try_from(plan.exchange.holders).unwrap_or(usize::MAX),
             read_ahead: clock::from_seconds(plan.exchange.read_ahead_s),
@@ -248,12 +253,16 @@ fn cumulative<const N: usize>(shares: [f64; N]) -> [u64; N] {
     result
 }
 
-fn device_kind(device: &Device) -> DeviceKind {
+fn device_kind(plan: &Plan, device: &Device) -> DeviceKind {
+    let a_day =
+        plan.recording.per_home_day * plan.broadcast.programme_min * 60.0 * plan.broadcast.bitrate_mbps * 125_000.0;
+    let days = device.disk_gb * 1e9 / a_day.max(1.0);
     let budget = |gigabytes: f64| (gigabytes > 0.0).then_some((gigabytes * 1e9) as u64);
     DeviceKind {
         on: (device.on_share * DAY as f64) as Time,
         uplink_share: chance(device.uplink_share),
         disk: (device.disk_gb * 1e9) as u64,
+        keeps: (days.min(plan.recording.retention_days) * DAY as f64) as Time,
         budgets: Budgets { day: budget(device.day_budget_gb), month: budget(device.month_budget_gb) },
         metered: chance(device.metered_share),
     }

@@ -144,6 +144,20 @@ fn a_tenth_of_liars_confirms_next_to_nothing_false() {
 }
 
 #[test]
+fn no_policy_needs_less_of_the_seed_than_the_bound_in_a_hundred_minutes() {
+    for policy in PolicyKind::ALL {
+        let mut plan = plan(&[("run.snapshots", "50"), ("outages.churn", "0.1"), ("access.cable.up_mbps", "5")]);
+        plan.exchange.policy = policy;
+        let seen: Vec<_> = [11, 12].into_iter().flat_map(|seed| run(&plan, seed).intervals).collect();
+        assert_eq!(seen.len(), 100, "{}", policy.name());
+        assert!(seen.iter().any(|interval| interval.least > 0), "{}: the bound says something", policy.name());
+        for interval in seen {
+            assert!(interval.least <= interval.seed, "{}: {interval:?}", policy.name());
+        }
+    }
+}
+
+#[test]
 fn uploads_reach_the_seed_once() {
     let run = run(&plan(&[]), 8);
     assert!(
