@@ -13,6 +13,7 @@ mod chunks;
 mod daemon;
 mod http;
 mod node;
+mod ports;
 mod programs;
 mod seed;
 mod status;

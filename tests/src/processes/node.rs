@@ -1,6 +1,5 @@
 //! A node as a process.
 
-use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use serde::Deserialize;
 use super::PATIENCE;
 use super::daemon::{Daemon, Used};
 use super::http::{delete, post};
+use super::ports;
 use super::programs::{Programs, output};
 use super::seed::SeedProcess;
 use super::status::NodeStatus;
@@ -359,11 +359,11 @@ impl NodeProcess {
         Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
     }
 
-    /// A loopback UDP port that nobody listens on.
+    /// A loopback UDP port that nobody listens on, and nobody will before this process ends but who is told of it.
     ///
     /// # Errors
-    /// No socket could be opened.
+    /// There is none.
     pub fn free_port() -> std::io::Result<u16> {
-        Ok(UdpSocket::bind(("127.0.0.1", 0))?.local_addr()?.port())
+        ports::udp()
     }
 }
