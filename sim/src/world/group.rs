@@ -10,7 +10,7 @@ use aftercast_protocol::ccf::WithheldReason;
 use aftercast_protocol::duty::{Capability, ChunkRef, Duties, DutyAction, DutyConfig, FailReason, Node};
 use aftercast_protocol::ids::{ChannelId, ChunkCid, ChunkIndex, DeviceId, Slot, SubscriberId, TimelineId, UnitDigest};
 use aftercast_protocol::time::{Micros, Mono, Pts33, Ticks, UnixMillis};
-use aftercast_protocol::truth::{Claim, Heard, Reception, Report, Standing, Truth, TruthAction, TruthConfig};
+use aftercast_protocol::truth::{Claim, Reception, Report, Standing, Truth, TruthAction, TruthConfig};
 
 use super::catalogue::Programme;
 use super::choice::device;
@@ -195,8 +195,8 @@ impl World<'_> {
         };
         let group = &mut self.groups[channel as usize];
         let report = report(&group.channel, index, reception, self.model);
-        let heard = group.truth.handle_report(Mono(self.now), device(home), slot(index), &report);
-        debug_assert_ne!(heard, Heard::Full);
+        // Whoever is not heard any more was not needed: what it has it can still offer to those who look for holders.
+        group.truth.handle_report(Mono(self.now), device(home), slot(index), &report);
         self.act(channel);
     }
 
@@ -384,9 +384,11 @@ impl World<'_> {
         self.count_upload(from, bytes - left);
         let group = &mut self.groups[channel as usize];
         let Some(wanted) = group.wanted.get_mut(&index) else { return };
+        // Of it, some progress was noted before.
+        let progress = wanted.left.saturating_sub(left);
         (wanted.part, wanted.left) = (None, left);
         let cid = wanted.claim.cid;
-        group.duties.handle_progress(&cid, device(from), bytes - left);
+        group.duties.handle_progress(&cid, device(from), progress);
         group.duties.handle_failed(now, &cid, device(from), FailReason::Broken);
         self.act(channel);
     }
