@@ -99,6 +99,11 @@ impl Rng {
         ((u128::from(self.bits(purpose, subject, occasion)) * u128::from(below)) >> 64) as u64
     }
 
+    /// An evenly distributed number between 0 and 1, neither of which it is.
+    pub fn unit(self, purpose: Purpose, subject: u64, occasion: u64) -> f64 {
+        ((self.bits(purpose, subject, occasion) >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+    }
+
     /// `mean` give or take `percent` of it, evenly.
     pub fn around(self, mean: u64, percent: u64, purpose: Purpose, subject: u64, occasion: u64) -> u64 {
         let spread = (u128::from(mean) * u128::from(percent.min(100)) / 100) as u64;

@@ -16,7 +16,7 @@
 //! The same scenario and seed give the same run. Not modelled: the handshake and the slow start of connections, bytes
 //! that wait in sockets, the cost of hashing, requests' own bytes.
 
-mod baseline;
+pub(crate) mod baseline;
 mod outcome;
 mod player;
 mod policy;

@@ -105,14 +105,6 @@ fn audience(plan: &Plan, found: &mut Vec<Clash>) {
             "write fewer holders or more homes".to_owned(),
         );
     }
-    if plan.seed.upload_copies > homes {
-        clash(
-            found,
-            &["seed.upload_copies", "audience.homes"],
-            format!("is {}, but there are {} homes", plan.seed.upload_copies, homes),
-            format!("write at most {homes}"),
-        );
-    }
 }
 
 fn broadcast(plan: &Plan, found: &mut Vec<Clash>) {

@@ -387,9 +387,6 @@ section! {
         head_kb: (f64 0.0..=100_000.0), "kB", [900.0],
             "Size of the small first chunk that the seed sends to start playback",
             "assumption: six seconds at 1.2 Mb/s";
-        upload_copies: (u64 1..=16), "homes", [1],
-            "Homes that upload each chunk to the seed",
-            "our choice: one; another takes over where it fails";
     }
 }
 

@@ -10,7 +10,7 @@
 use super::told;
 use crate::outcome::{Metric, Outcome, Setting};
 use crate::plan::Plan;
-use crate::theory::cost::{Cost, HomeDay, MONTH_DAYS, Prices, recorded_per_day, stored};
+use crate::theory::cost::{Cost, HomeDay, MONTH_DAYS, recorded_per_day, stored};
 use crate::theory::offered::{Holding, Profile, quantile};
 use crate::theory::probes::none_answers;
 use crate::theory::swarm::Swarm;
@@ -96,7 +96,7 @@ impl Figures {
             viewed: plan.viewing.hours_per_home_day * HOUR_S * rate,
             local_share: own,
             peer_share: peer,
-            duties: per_day * plan.seed.upload_copies as f64 / homes.max(1.0),
+            duties: per_day / homes.max(1.0),
         };
         Self {
             viewers,
@@ -108,7 +108,7 @@ impl Figures {
             egress: viewers * rate * seed,
             rare_overflow,
             day,
-            stored: stored(per_day, plan.recording.retention_days, plan.seed.upload_copies as f64),
+            stored: stored(per_day, plan.recording.retention_days, 1.0),
         }
     }
 }
@@ -165,12 +165,7 @@ fn mean_uplink(plan: &Plan) -> f64 {
 }
 
 fn metrics(plan: &Plan, figures: &Figures) -> Vec<Metric> {
-    let prices = Prices {
-        egress_per_gb: plan.cost.egress_per_gb,
-        storage_per_gb_month: plan.cost.storage_per_gb_month,
-        seed_per_month: plan.cost.seed_per_month,
-        home_credit_per_gb: plan.cost.home_credit_per_gb,
-    };
+    let prices = told::prices(plan);
     let homes = plan.audience.homes as f64;
     let upload = figures.day.upload_per_month();
     let egress = figures.day.seed_egress_per_month();

@@ -1,9 +1,9 @@
 //! What runs say, in figures and sentences.
 
-use crate::outcome::{Breakdown, Distribution, Line, Metric, Outcome, Part, Series, Setting};
+use crate::outcome::{Better, Breakdown, Distribution, Line, Metric, Outcome, Part, Series, Setting};
 use crate::plan::Plan;
 use crate::stats::{Histogram, billed, quantile_of_sorted};
-use crate::theory::cost::{Cost, Prices};
+use crate::theory::cost::{Cost, MONTH_DAYS, Prices};
 use crate::world::{Run, Why};
 
 /// Keys of the figures that targets speak of.
@@ -17,7 +17,6 @@ pub const HOME_UPLOAD: &str = "home_upload";
 /// What is paid for, where the 95th percentile is.
 pub const EGRESS_BILLED: &str = "egress_billed";
 
-const DAYS_A_MONTH: f64 = 30.0;
 /// Minutes of one sample that is charged, and of one point of a curve.
 const BILLED_MINUTES: usize = 5;
 const CURVE_MINUTES: usize = 10;
@@ -56,52 +55,35 @@ struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    fn add(&mut self, group: &str, key: &str, name: &str, unit: &str, value: impl Fn(&Run) -> f64) -> &mut Metric {
+    fn add(
+        &mut self,
+        better: Better,
+        group: &str,
+        key: &str,
+        name: &str,
+        unit: &str,
+        value: impl Fn(&Run) -> f64,
+    ) -> &mut Metric {
         let values = self.runs.iter().map(value).collect();
-        self.all.push(Metric::of(key, name, unit, group, values));
+        self.all.push(Metric { better, ..Metric::of(key, name, unit, group, values) });
         let last = self.all.len() - 1;
         &mut self.all[last]
-    }
-
-    fn better_low(
-        &mut self,
-        group: &str,
-        key: &str,
-        name: &str,
-        unit: &str,
-        value: impl Fn(&Run) -> f64,
-    ) -> &mut Metric {
-        let metric = self.add(group, key, name, unit, value);
-        *metric = std::mem::take(metric).lower_is_better();
-        metric
-    }
-
-    fn better_high(
-        &mut self,
-        group: &str,
-        key: &str,
-        name: &str,
-        unit: &str,
-        value: impl Fn(&Run) -> f64,
-    ) -> &mut Metric {
-        let metric = self.add(group, key, name, unit, value);
-        *metric = std::mem::take(metric).higher_is_better();
-        metric
     }
 }
 
 fn headline(metric: &mut Metric, help: &str) {
-    *metric = std::mem::take(metric).headline().explained(help);
+    metric.headline = true;
+    explain(metric, help);
 }
 
 fn explain(metric: &mut Metric, help: &str) {
-    *metric = std::mem::take(metric).explained(help);
+    metric.help = help.into();
 }
 
 fn metrics(plan: &Plan, runs: &[Run]) -> Vec<Metric> {
     let mut columns = Columns { runs, all: Vec::new() };
     let homes = plan.audience.homes.max(1) as f64;
-    let months = plan.run.hours / 24.0 / DAYS_A_MONTH;
+    let months = plan.run.hours / 24.0 / MONTH_DAYS;
     egress(&mut columns);
     efficiency(&mut columns);
     shares(&mut columns);
@@ -110,12 +92,13 @@ fn metrics(plan: &Plan, runs: &[Run]) -> Vec<Metric> {
     let c = &mut columns;
     let upload = |run: &Run| run.sent.iter().sum::<u64>() as f64 / homes / months / 1e9;
     headline(
-        c.better_low("Homes", HOME_UPLOAD, "Upload of a home", "GB per month", upload),
+        c.add(Better::Lower, "Homes", HOME_UPLOAD, "Upload of a home", "GB per month", upload),
         "What a home sends to others and to the broadcaster in a month, on average over all homes.",
     );
     let of_homes = |share| move |run: &Run| quantile_of_sorted(&run.sent, share).unwrap_or(0) as f64 / months / 1e9;
     explain(
-        c.better_low(
+        c.add(
+            Better::Lower,
             "Homes",
             "home_upload_p95",
             "Upload that 95 of 100 homes stay below",
@@ -124,36 +107,37 @@ fn metrics(plan: &Plan, runs: &[Run]) -> Vec<Metric> {
         ),
         "As if each day of the month were like the one that was run.",
     );
-    c.better_low("Homes", "home_upload_max", "Upload of the busiest home", "GB per month", of_homes(1.0));
+    c.add(Better::Lower, "Homes", "home_upload_max", "Upload of the busiest home", "GB per month", of_homes(1.0));
     storage(plan, c);
     costs(plan, c, months);
     columns.all
 }
 
-fn rates(run: &Run, minutes: usize) -> Vec<f64> {
-    let minute = run.tally.minutes[2].rates();
+/// Mb/s of one source, in means of so many minutes.
+fn rates(run: &Run, from: usize, minutes: usize) -> Vec<f64> {
+    let minute = run.tally.minutes[from].rates();
     minute.chunks(minutes).map(|part| part.iter().sum::<f64>() * 8.0 / 1e6 / part.len() as f64).collect()
 }
 
 fn egress(c: &mut Columns) {
     let quantile = |share| {
         move |run: &Run| {
-            let mut rates = rates(run, 1);
+            let mut rates = rates(run, 2, 1);
             rates.sort_by(f64::total_cmp);
             quantile_of_sorted(&rates, share).unwrap_or(0.0)
         }
     };
     let group = "What the broadcaster's servers send";
-    c.better_low(group, "egress_p50", "Half of all minutes below", "Mb/s", quantile(0.5));
-    c.better_low(group, "egress_p95", "95 of 100 minutes below", "Mb/s", quantile(0.95));
-    c.better_low(group, "egress_p99", "99 of 100 minutes below", "Mb/s", quantile(0.99));
+    c.add(Better::Lower, group, "egress_p50", "Half of all minutes below", "Mb/s", quantile(0.5));
+    c.add(Better::Lower, group, "egress_p95", "95 of 100 minutes below", "Mb/s", quantile(0.95));
+    c.add(Better::Lower, group, "egress_p99", "99 of 100 minutes below", "Mb/s", quantile(0.99));
     headline(
-        c.better_low(group, "egress_max", "Busiest minute of the servers", "Mb/s", quantile(1.0)),
+        c.add(Better::Lower, group, "egress_max", "Busiest minute of the servers", "Mb/s", quantile(1.0)),
         "The most that the broadcaster's own servers had to send in any minute.",
     );
     explain(
-        c.better_low(group, EGRESS_BILLED, "Charged by the 95th percentile", "Mb/s", |run| {
-            billed(&rates(run, BILLED_MINUTES)).unwrap_or(0.0)
+        c.add(Better::Lower, group, EGRESS_BILLED, "Charged by the 95th percentile", "Mb/s", |run| {
+            billed(&rates(run, 2, BILLED_MINUTES)).unwrap_or(0.0)
         }),
         "Of all five-minute means the top 5 % are left out; what is left at most is what many contracts charge.",
     );
@@ -166,21 +150,26 @@ fn share(run: &Run, from: usize) -> f64 {
 fn shares(c: &mut Columns) {
     let group = "Where the pictures come from";
     headline(
-        c.better_low(group, SEED_SHARE, "Share of the broadcaster's servers", "share", |run| share(run, 2)),
+        c.add(Better::Lower, group, SEED_SHARE, "Share of the broadcaster's servers", "share", |run| share(run, 2)),
         "Of all bytes that were played, those that the broadcaster's own servers sent.",
     );
     headline(
-        c.add(group, "peer_share", "Share of other homes", "share", |run| share(run, 1)),
+        c.add(Better::Neither, group, "peer_share", "Share of other homes", "share", |run| share(run, 1)),
         "Of all bytes that were played, those that other viewers' devices sent.",
     );
-    c.add(group, "own_share", "Share of the home's own disk", "share", |run| share(run, 0));
-    c.better_high(group, "offload_mean", "Kept away from the servers, mean of viewings", "share", |run| {
+    c.add(Better::Neither, group, "own_share", "Share of the home's own disk", "share", |run| share(run, 0));
+    c.add(Better::Higher, group, "offload_mean", "Kept away from the servers, mean of viewings", "share", |run| {
         run.tally.offload.mean().unwrap_or(0.0) / 1e6
     });
     explain(
-        c.better_high(group, "offload_p5", "Kept away from the servers, worst 5 % of viewings", "share", |run| {
-            quantile(&run.tally.offload, 0.05)
-        }),
+        c.add(
+            Better::Higher,
+            group,
+            "offload_p5",
+            "Kept away from the servers, worst 5 % of viewings",
+            "share",
+            |run| quantile(&run.tally.offload, 0.05),
+        ),
         "95 of 100 viewings need less of the servers than this leaves.",
     );
 }
@@ -192,24 +181,28 @@ fn quantile(histogram: &Histogram, share: f64) -> f64 {
 
 fn viewing(c: &mut Columns) {
     let group = "What viewers feel";
-    c.better_low(group, "start_p50", "Start, half of all viewings within", "s", |run| quantile(&run.tally.start, 0.5));
+    c.add(Better::Lower, group, "start_p50", "Start, half of all viewings within", "s", |run| {
+        quantile(&run.tally.start, 0.5)
+    });
     headline(
-        c.better_low(group, START_P95, "Start, 95 of 100 viewings within", "s", |run| quantile(&run.tally.start, 0.95)),
+        c.add(Better::Lower, group, START_P95, "Start, 95 of 100 viewings within", "s", |run| {
+            quantile(&run.tally.start, 0.95)
+        }),
         "From the key on the remote control to the picture.",
     );
-    c.better_low(group, "seek_p50", "Jump, half of them within", "s", |run| quantile(&run.tally.seek, 0.5));
-    c.better_low(group, "seek_p95", "Jump, 95 of 100 within", "s", |run| quantile(&run.tally.seek, 0.95));
+    c.add(Better::Lower, group, "seek_p50", "Jump, half of them within", "s", |run| quantile(&run.tally.seek, 0.5));
+    c.add(Better::Lower, group, "seek_p95", "Jump, 95 of 100 within", "s", |run| quantile(&run.tally.seek, 0.95));
     headline(
-        c.better_low(group, STALLS, "Interruptions in an hour of viewing", "per hour", |run| {
+        c.add(Better::Lower, group, STALLS, "Interruptions in an hour of viewing", "per hour", |run| {
             run.tally.stalls as f64 * 3600.0 / run.tally.watched.max(1.0)
         }),
         "Times that the picture stood still because a piece was not there.",
     );
-    c.better_low(group, "stalled_share", "Time stood still", "share of viewing", |run| {
+    c.add(Better::Lower, group, "stalled_share", "Time stood still", "share of viewing", |run| {
         run.tally.stalled / run.tally.watched.max(1.0)
     });
-    c.add(group, "viewings", "Viewings", "", |run| run.tally.ended as f64);
-    c.add(group, "most_at_once", "Most viewings at once", "", |run| run.most_sessions as f64);
+    c.add(Better::Neither, group, "viewings", "Viewings", "", |run| run.tally.ended as f64);
+    c.add(Better::Neither, group, "most_at_once", "Most viewings at once", "", |run| run.most_sessions as f64);
 }
 
 fn recording(c: &mut Columns) {
@@ -217,7 +210,8 @@ fn recording(c: &mut Columns) {
     let part =
         |part: fn(&Run) -> u64, whole: fn(&Run) -> u64| move |run: &Run| part(run) as f64 / whole(run).max(1) as f64;
     explain(
-        c.better_high(
+        c.add(
+            Better::Higher,
             group,
             "coverage",
             "Pieces that reached the broadcaster's store",
@@ -227,7 +221,8 @@ fn recording(c: &mut Columns) {
         "Of the pieces that at least one honest home received whole; what was still on its way at the end is missing.",
     );
     explain(
-        c.better_low(
+        c.add(
+            Better::Lower,
             group,
             "amplification",
             "Uploaded per byte stored",
@@ -236,14 +231,18 @@ fn recording(c: &mut Columns) {
         ),
         "1 means that nothing was uploaded twice.",
     );
-    c.better_low(group, "decided_p95", "Agreed upon, 95 of 100 pieces within", "s", |run| {
+    c.add(Better::Lower, group, "decided_p95", "Agreed upon, 95 of 100 pieces within", "s", |run| {
         quantile(&run.recorded.decided, 0.95)
     });
-    c.better_low(group, "stored_p95", "Stored, 95 of 100 pieces within", "s", |run| quantile(&run.recorded.kept, 0.95));
-    c.better_low(group, "falsely", "Pieces agreed upon falsely", "", |run| run.recorded.falsely as f64);
+    c.add(Better::Lower, group, "stored_p95", "Stored, 95 of 100 pieces within", "s", |run| {
+        quantile(&run.recorded.kept, 0.95)
+    });
+    c.add(Better::Lower, group, "falsely", "Pieces agreed upon falsely", "", |run| run.recorded.falsely as f64);
     let per_home = |run: &Run| run.tally.thrown as f64 / run.tally.bytes.iter().sum::<u64>().max(1) as f64;
-    c.better_low(group, "thrown", "Fetched and thrown away", "share", per_home);
-    c.add(group, "banned", "Times that a device was caught sending false bytes", "", |run| run.tally.banned as f64);
+    c.add(Better::Lower, group, "thrown", "Fetched and thrown away", "share", per_home);
+    c.add(Better::Neither, group, "banned", "Times that a device was caught sending false bytes", "", |run| {
+        run.tally.banned as f64
+    });
 }
 
 /// Beside the least that any policy would have needed, where that was looked at.
@@ -257,13 +256,14 @@ fn efficiency(c: &mut Columns) {
         (sum(|at| at.delivered), sum(|at| at.seed), sum(|at| at.least))
     };
     explain(
-        c.better_high(group, "efficiency", "Of what homes could have sent, they sent", "share", move |run| {
+        c.add(Better::Higher, group, "efficiency", "Of what homes could have sent, they sent", "share", move |run| {
             let (delivered, seed, least) = sums(run);
             (delivered - seed) / (delivered - least).max(1.0)
         }),
         "In minutes that were looked at closely; 100 % would take a scheduler that knows everything beforehand.",
     );
-    c.better_low(
+    c.add(
+        Better::Lower,
         group,
         "least",
         "The least that the servers could have sent, of what came by the network",
@@ -279,34 +279,42 @@ fn storage(plan: &Plan, c: &mut Columns) {
     let group = "Storage and repair";
     let days = plan.run.hours / 24.0;
     let retention = plan.recording.retention_days;
-    let copies = plan.seed.upload_copies as f64;
-    c.better_low(group, "seed_storage", "Kept by the broadcaster", "TB", move |run| {
-        run.recorded.unique as f64 / days * retention * copies / 1e12
+    c.add(Better::Lower, group, "seed_storage", "Kept by the broadcaster", "TB", move |run| {
+        run.recorded.unique as f64 / days * retention / 1e12
     });
     let programme = plan.broadcast.programme_min * 60.0 * plan.broadcast.bitrate_mbps * 125_000.0;
     let a_day = plan.recording.per_home_day * programme;
     let kept: f64 =
         plan.devices.all().iter().map(|(_, device)| device.share * (a_day * retention).min(device.disk_gb * 1e9)).sum();
-    c.add(group, "home_storage", "Kept by a home, on average", "GB", move |_| kept / 1e9);
-    let repaired = a_day * DAYS_A_MONTH * plan.recording.damaged_share * plan.recording.repaired_share / 1e9;
+    c.add(Better::Neither, group, "home_storage", "Kept by a home, on average", "GB", move |_| kept / 1e9);
+    let repaired = a_day * MONTH_DAYS * plan.recording.damaged_share * plan.recording.repaired_share / 1e9;
     explain(
-        c.better_low(group, "repair", "Repair of damaged recordings, at most", "GB per home and month", move |_| {
-            repaired
-        }),
+        c.add(
+            Better::Lower,
+            group,
+            "repair",
+            "Repair of damaged recordings, at most",
+            "GB per home and month",
+            move |_| repaired,
+        ),
         "If damaged pieces were fetched whole; usually a few hundredths of a piece are enough.",
     );
 }
 
-fn costs(plan: &Plan, c: &mut Columns, months: f64) {
-    let prices = Prices {
+pub(super) fn prices(plan: &Plan) -> Prices {
+    Prices {
         egress_per_gb: plan.cost.egress_per_gb,
         storage_per_gb_month: plan.cost.storage_per_gb_month,
         seed_per_month: plan.cost.seed_per_month,
         home_credit_per_gb: plan.cost.home_credit_per_gb,
-    };
+    }
+}
+
+fn costs(plan: &Plan, c: &mut Columns, months: f64) {
+    let prices = prices(plan);
     let homes = plan.audience.homes.max(1) as f64;
     let days = plan.run.hours / 24.0;
-    let stored = plan.recording.retention_days * plan.seed.upload_copies as f64 / days;
+    let stored = plan.recording.retention_days / days;
     let unit = format!("{} per home and month", plan.cost.currency);
     let with = move |run: &Run| {
         let sent: u64 = run.sent.iter().sum();
@@ -314,7 +322,7 @@ fn costs(plan: &Plan, c: &mut Columns, months: f64) {
         Cost::of(&prices, run.tally.bytes[2] as f64 / months, storage, sent as f64 / months, homes).total()
     };
     headline(
-        c.better_low("Cost", "cost", "Cost with homes helping", &unit, with),
+        c.add(Better::Lower, "Cost", "cost", "Cost with homes helping", &unit, with),
         "Servers, what they send and store, and what homes are paid.",
     );
     let without = move |run: &Run| {
@@ -323,21 +331,17 @@ fn costs(plan: &Plan, c: &mut Columns, months: f64) {
         Cost::of(&prices, sent / months, storage, 0.0, homes).total()
     };
     explain(
-        c.better_low("Cost", "cost_without", "Cost if the servers sent what other homes sent", &unit, without),
+        c.add(Better::Lower, "Cost", "cost_without", "Cost if the servers sent what other homes sent", &unit, without),
         "The same viewings, own disks included, without any help of other homes.",
     );
 }
 
-fn curve(run: &Run, from: usize) -> Vec<f64> {
-    let minutes = run.tally.minutes[from].rates();
-    minutes.chunks(CURVE_MINUTES).map(|part| part.iter().sum::<f64>() * 8.0 / 1e6 / part.len() as f64).collect()
-}
-
 fn series(runs: &[Run]) -> Vec<Series> {
     let Some(first) = runs.first() else { return Vec::new() };
-    let points = curve(first, 0).len();
+    let points = rates(first, 0, CURVE_MINUTES).len();
     let x: Vec<f64> = (0..points).map(|point| (point * CURVE_MINUTES) as f64 / 60.0).collect();
-    let line = |name: &str, from| Line::of(name, &runs.iter().map(|run| curve(run, from)).collect::<Vec<_>>());
+    let line =
+        |name: &str, from| Line::of(name, &runs.iter().map(|run| rates(run, from, CURVE_MINUTES)).collect::<Vec<_>>());
     let names = ["Own disk", "Other homes", "Broadcaster's servers"];
     let who = Series {
         key: "who".into(),
@@ -379,7 +383,7 @@ fn breakdowns(runs: &[Run]) -> Vec<Breakdown> {
 }
 
 fn distributions(plan: &Plan, runs: &[Run]) -> Vec<Distribution> {
-    let months = plan.run.hours / 24.0 / DAYS_A_MONTH;
+    let months = plan.run.hours / 24.0 / MONTH_DAYS;
     let of = |get: fn(&Run) -> &Histogram| {
         let mut all = Histogram::new();
         runs.iter().for_each(|run| all.merge(get(run)));

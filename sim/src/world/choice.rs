@@ -21,23 +21,16 @@ use super::model::Model;
 use super::session::{Chunk, Session};
 use super::why::Why;
 use crate::exchange::PolicyKind;
+use crate::exchange::baseline::{deadlines, in_order, windows};
 use crate::rng::Purpose;
 
 /// Parts that a source is asked for at once: one on its way, and one behind it.
 const QUEUE: usize = 2;
-/// In order: the seed takes over what is due within this.
-const IN_ORDER_LATE: Time = 2 * SECOND;
-/// Windows: what plays within this comes by HTTP, what plays within that from peers, so many at once of each.
-const HIGH_DEMAND: Time = 15 * SECOND;
-const WINDOW: Time = 45 * SECOND;
-const AT_ONCE: usize = 3;
-/// Deadlines: nobody is asked whose queue is longer.
-const LONGEST_QUEUE: Time = 2 * SECOND;
 
 /// How far ahead of the picture a rule fetches.
 pub fn read_ahead(model: &Model) -> Time {
     match model.policy {
-        PolicyKind::Windows => WINDOW,
+        PolicyKind::Windows => windows::WINDOW.0,
         _ => model.read_ahead,
     }
 }
@@ -196,8 +189,7 @@ impl World<'_> {
             let state = &self.fleet.homes[peer.home as usize];
             let gives = !state.traits.has(Traits::FREE_RIDER) && self.fleet.uplink(self.model, peer.home) > 0;
             found.holders += 1;
-            if !gives || peer.queue.len() >= QUEUE || peer.paused > now.0 || !self.fleet.may_send(self.model, peer.home)
-            {
+            if !gives || peer.queue.len() >= QUEUE || !self.fleet.may_send(self.model, peer.home) {
                 found.busy += 1;
                 continue;
             }
@@ -229,7 +221,7 @@ impl World<'_> {
 
     fn in_order(&mut self, place: u32, session: &mut Session, chunk: Chunk) -> Time {
         let deadline = session.deadline(chunk.index, self.model.chunk);
-        let late = deadline.saturating_sub(IN_ORDER_LATE);
+        let late = deadline.saturating_sub(in_order::LATE.0);
         let found = self.find(session, chunk, Mono(Time::MAX), chunk.open);
         if late <= self.now || found.holders == 0 {
             let why = self.reason(session, chunk, &found);
@@ -253,18 +245,18 @@ impl World<'_> {
         if chunk.open == 0 {
             return Time::MAX;
         }
-        if deadline <= self.now + HIGH_DEMAND {
+        if deadline <= self.now + windows::HIGH_DEMAND.0 {
             return self.all_from_seed(place, session, chunk, Why::Rule);
         }
         let found = self.find(session, chunk, Mono(Time::MAX), chunk.open);
         let busy: usize = session.peers.iter().map(|peer| peer.queue.len()).sum();
         let least = found.candidates.iter().map(|other| other.outlook.ahead).min();
         let idle: Vec<_> = found.candidates.iter().filter(|other| Some(other.outlook.ahead) == least).collect();
-        if busy < AT_ONCE && !idle.is_empty() {
+        if busy < windows::PEER_REQUESTS && !idle.is_empty() {
             let drawn = self.draw(session, chunk, idle.len());
             self.ask_one(place, session, chunk.index, *idle[drawn], chunk.open, chunk.why);
         }
-        self.look_again(Mono(deadline - HIGH_DEMAND))
+        self.look_again(Mono(deadline - windows::HIGH_DEMAND.0))
     }
 
     fn deadlines(&mut self, place: u32, session: &mut Session, chunk: Chunk) -> Time {
@@ -277,7 +269,7 @@ impl World<'_> {
         let rank = Rank::new(Source::Seed, &info(outlook.rtt), outlook.arrival(now, chunk.open), true, false);
         found.candidates.push(Candidate { peer: None, rank, in_time: true, outlook });
         let queue = |other: &Candidate| other.outlook.transfer_time(other.outlook.ahead).0;
-        found.candidates.retain(|other| queue(other) <= LONGEST_QUEUE);
+        found.candidates.retain(|other| queue(other) <= deadlines::LONGEST_QUEUE.0);
         for (candidate, bytes) in deal(now, chunk.open, &found.candidates) {
             self.ask_one(place, session, chunk.index, candidate, bytes, Why::Rule);
         }

@@ -7,6 +7,7 @@ use super::model::CERTAIN;
 use super::session::Session;
 use super::{Event, clock};
 use crate::rng::Purpose;
+use crate::theory::offered::quantile;
 
 /// A programme that is on is watched from its beginning once this much of it is there.
 const BEGUN: Time = 10 * SECOND;
@@ -23,7 +24,8 @@ impl World<'_> {
         let daily = self.model.viewings * f64::from(self.model.homes);
         let event = self.model.event_share as f64 / CERTAIN as f64;
         let mean = daily * (1.0 - event) * self.model.profile.share(now) + daily * event * self.event_share_of(now);
-        let count = self.poisson(mean, minute);
+        // The same luck gives more viewings where more are expected.
+        let count = quantile(self.rng.unit(Purpose::Arrival, minute, 0), mean).unwrap_or(0);
         for place in 0..count {
             let number = minute << 32 | place;
             let at = now + self.rng.below(MINUTE, Purpose::Arrival, number, 1);
@@ -38,28 +40,6 @@ impl World<'_> {
             return 0.0;
         }
         (-since(at)).exp() - (-since(at + MINUTE)).exp()
-    }
-
-    /// A Poisson number: by products of even draws in blocks, so that it is exact for any mean.
-    fn poisson(&self, mean: f64, minute: u64) -> u64 {
-        // Sums of Poisson numbers are Poisson; e^-500 is still a number.
-        const BLOCK: f64 = 500.0;
-        let (mut left, mut count, mut draw) = (mean, 0, 0);
-        while left > 0.0 {
-            let limit = (-left.min(BLOCK)).exp();
-            let mut product = 1.0;
-            loop {
-                let bits = self.rng.bits(Purpose::Arrival, minute << 32 | draw, 0);
-                draw += 1;
-                product *= ((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-                if product <= limit {
-                    break;
-                }
-                count += 1;
-            }
-            left -= BLOCK;
-        }
-        count
     }
 
     /// A viewing begins, if there is something to watch.

@@ -31,7 +31,7 @@ impl World<'_> {
     /// A viewing begins.
     pub(super) fn begin(&mut self, mut session: Box<Session>) {
         let now = self.now;
-        let here = self.holds(session.home, &session, 0);
+        let here = self.is_own(&session) && self.has(session.home, session.programme, 0);
         self.tally.began(&session);
         let started = if here {
             now + PLAYER
@@ -49,11 +49,6 @@ impl World<'_> {
         session.anchor = started;
         let place = self.sessions.put(None);
         self.pump(place, session);
-    }
-
-    /// Whether a device has a chunk of what is watched.
-    fn holds(&self, home: u32, session: &Session, index: u32) -> bool {
-        home == session.home && self.is_own(session) && self.has(home, session.programme, index)
     }
 
     /// Whether the viewer's own device recorded it.
@@ -136,7 +131,7 @@ impl World<'_> {
             self.tally.chunks += 1;
             let why = if session.jumped.is_some() { Why::Jump } else { Why::Late };
             let open = self.model.chunk_bytes;
-            session.chunks.push_back(Chunk { index, since: now, first: Time::MAX, last: 0, open, coming: 0, why });
+            session.chunks.push_back(Chunk { index, since: now, last: 0, open, coming: 0, why });
             if session.jumped.is_some() {
                 // What comes after it has time until the picture is there.
                 return Time::MAX;
@@ -165,8 +160,7 @@ impl World<'_> {
         if self.model.seeks_per_hour <= 0.0 {
             return u32::MAX;
         }
-        let bits = self.rng.bits(Purpose::Seek, session.number, (1 << 32) + u64::from(session.jumps));
-        let even = ((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+        let even = self.rng.unit(Purpose::Seek, session.number, (1 << 32) + u64::from(session.jumps));
         let hours = -even.ln() / self.model.seeks_per_hour;
         (hours * 3600.0 * SECOND as f64 / self.model.chunk as f64) as u32 + 1
     }
@@ -211,7 +205,6 @@ impl World<'_> {
                 rtt,
                 score: Default::default(),
                 owed: 0,
-                paused: 0,
                 done: false,
                 queue: Default::default(),
             });
@@ -341,7 +334,6 @@ impl World<'_> {
                 self.give_up(&mut session, part, chunk, bytes, left);
                 let mut waiting = Vec::new();
                 if let Some(peer) = session.peers.iter_mut().find(|peer| peer.home == from) {
-                    peer.score.record_failure();
                     peer.done = true;
                     waiting = peer.queue.drain(..).collect();
                 }
@@ -392,7 +384,7 @@ impl World<'_> {
             chunk.coming -= bytes;
             chunk.open += bytes - got;
             if got > 0 {
-                (chunk.first, chunk.last) = (chunk.first.min(now), now);
+                chunk.last = chunk.last.max(now);
             }
         }
     }
@@ -406,7 +398,7 @@ impl World<'_> {
         };
         let Some(chunk) = session.chunk(index) else { return };
         chunk.coming -= bytes;
-        (chunk.first, chunk.last) = (chunk.first.min(now), chunk.last.max(now + way));
+        chunk.last = chunk.last.max(now + way);
         if chunk.open == 0 && chunk.coming == 0 {
             let done = *chunk;
             session.chunks.retain(|other| other.index != index);

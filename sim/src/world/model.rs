@@ -41,7 +41,7 @@ pub struct LineKind {
     pub down: u64,
     /// Bytes per second from it.
     pub up: u64,
-    /// Half of a round trip: from the home to the network's middle and back to it counts once at either end.
+    /// Round trip from the home to its provider's network; a pair's is the sum of both.
     pub rtt: Time,
 }
 
@@ -122,7 +122,7 @@ pub struct Model {
     pub read_ahead: Time,
     /// Bytes per second that leave the seed; none: no limit.
     pub egress: Option<u64>,
-    /// The seed's half of a round trip.
+    /// Round trip from a home's provider to the seed.
     pub seed_rtt: Time,
     /// Bytes of a head.
     pub head_bytes: u64,

@@ -71,9 +71,7 @@ pub struct Peer {
     pub score: Score,
     /// Bytes asked for and not here.
     pub owed: u64,
-    /// Not to be asked before.
-    pub paused: Time,
-    /// Never to be asked again: it lied, or refuses.
+    /// Never to be asked again: it lied, or is gone.
     pub done: bool,
     /// Parts it has been asked for, in order; the first is on its line.
     pub queue: VecDeque<u32>,
@@ -86,8 +84,6 @@ pub struct Chunk {
     pub index: u32,
     /// When it was opened.
     pub since: Time,
-    /// When its first byte came.
-    pub first: Time,
     /// When what came last came.
     pub last: Time,
     /// Bytes nobody has been asked for.

@@ -24,7 +24,7 @@ use super::{Book, Rule};
 /// How often the rule looks.
 const TURN: Micros = Micros::from_secs(1);
 /// No block is asked for where the shortest queue is longer.
-const LONGEST_QUEUE: Micros = Micros::from_secs(2);
+pub(crate) const LONGEST_QUEUE: Micros = Micros::from_secs(2);
 /// After so long without a byte, a rate says nothing.
 const SILENCE: Micros = Micros::from_secs(30);
 /// What is assumed where nothing is known of anybody, bytes per second: as ours does.

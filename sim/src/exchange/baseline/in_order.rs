@@ -8,7 +8,7 @@ use super::{Book, Rule};
 use crate::rng::{Purpose, Rng};
 
 /// The seed takes over what is due within this.
-const LATE: Micros = Micros::from_secs(2);
+pub(crate) const LATE: Micros = Micros::from_secs(2);
 /// A peer that sends nothing for so long is given up.
 const PATIENCE: Micros = Micros::from_secs(5);
 

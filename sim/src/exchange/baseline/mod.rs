@@ -3,10 +3,10 @@
 //! whom to ask for what, when.
 
 mod book;
-mod deadlines;
-mod in_order;
+pub(crate) mod deadlines;
+pub(crate) mod in_order;
 mod seed_only;
-mod windows;
+pub(crate) mod windows;
 
 use aftercast_protocol::ids::{ChunkCid, GroupIndex, RequestId};
 use aftercast_protocol::select::{Action, FailReason, Source, SourceInfo, Want};

@@ -16,13 +16,13 @@ use super::{Book, Rule};
 use crate::rng::{Purpose, Rng};
 
 /// highDemandTimeWindow
-const HIGH_DEMAND: Micros = Micros::from_secs(15);
+pub(crate) const HIGH_DEMAND: Micros = Micros::from_secs(15);
 /// httpDownloadTimeWindow and p2pDownloadTimeWindow
-const WINDOW: Micros = Micros::from_secs(45);
+pub(crate) const WINDOW: Micros = Micros::from_secs(45);
 /// simultaneousHttpDownloads
 const HTTP_REQUESTS: usize = 3;
 /// simultaneousP2PDownloads
-const PEER_REQUESTS: usize = 3;
+pub(crate) const PEER_REQUESTS: usize = 3;
 /// httpNotReceivingBytesTimeoutMs and p2pNotReceivingBytesTimeoutMs
 const PATIENCE: Micros = Micros::from_secs(1);
 /// httpDownloadProbability, in parts per thousand...

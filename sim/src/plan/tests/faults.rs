@@ -155,10 +155,6 @@ const FAULTS: &[(&str, &[&str])] = &[
          holders or more homes"],
     ),
     (
-        "[audience]\nhomes = 2\nregions = 2\n[exchange]\nholders = 1\n[seed]\nupload_copies = 3\n",
-        &["s.toml:7: seed.upload_copies is 3, but there are 2 homes; write at most 2"],
-    ),
-    (
         "[viewing]\nhours_per_home_day = 20\n",
         &[
             "s.toml:2: viewing.hours_per_home_day does not fit: viewing.peak_to_mean is 2.6: with 20 hours a day every home \
