@@ -1,5 +1,4 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Bound;
 
 use crate::ids::{ChannelId, ChunkCid, DeviceId, Slot, SubscriberId};
 use crate::limits::{MAX_DUTY_CHUNKS, MAX_DUTY_NODES, MAX_HOLDERS_PER_CHUNK, MAX_STAND_INS};
@@ -8,6 +7,7 @@ use crate::time::{Micros, Mono};
 
 use super::account::{Account, Reliability, time_for};
 use super::orders::Capability;
+use super::waiting::{Turn, Waiting};
 
 /// What an operator may change about duties.
 #[derive(Debug, Clone, Copy)]
@@ -136,9 +136,6 @@ pub struct DutyCounters {
     pub full: u64,
 }
 
-/// Order of the queue: earliest deadline first, then first come.
-type Turn = (Mono, u64);
-
 #[derive(Debug)]
 struct Pull {
     from: DeviceId,
@@ -161,7 +158,6 @@ struct Wanted {
     /// Bytes still to come.
     left: u64,
     pull: Option<Pull>,
-    starved: bool,
     wake: Option<Mono>,
 }
 
@@ -175,11 +171,16 @@ pub struct Duties {
     nodes: BTreeMap<DeviceId, Account>,
     chunks: BTreeMap<ChunkCid, Wanted>,
     /// Chunks to assign, neither starved nor under way.
-    queue: BTreeMap<Turn, ChunkCid>,
+    waiting: Waiting,
+    /// Chunks that nobody could upload when they were looked at.
+    starved: BTreeSet<ChunkCid>,
+    /// Chunks under way, and from whom.
+    pulled: BTreeMap<ChunkCid, DeviceId>,
     wakes: BTreeSet<(Mono, ChunkCid)>,
-    /// Devices with a free place for a pull.
+    /// Devices that may upload.
+    able: BTreeSet<DeviceId>,
+    /// Those of them with a free place for a pull.
     free: BTreeSet<DeviceId>,
-    pulling: usize,
     /// Bytes still to come, of all chunks.
     left: u64,
     arrivals: u64,
@@ -195,10 +196,12 @@ impl Duties {
             cfg,
             nodes: BTreeMap::new(),
             chunks: BTreeMap::new(),
-            queue: BTreeMap::new(),
+            waiting: Waiting::default(),
+            starved: BTreeSet::new(),
+            pulled: BTreeMap::new(),
             wakes: BTreeSet::new(),
+            able: BTreeSet::new(),
             free: BTreeSet::new(),
-            pulling: 0,
             left: 0,
             arrivals: 0,
             actions: VecDeque::new(),
@@ -223,8 +226,8 @@ impl Duties {
 
     /// A device is out of reach. Its account is kept for when it returns.
     pub fn handle_node_gone(&mut self, now: Mono, device: DeviceId) {
-        let under_way = |wanted: &Wanted| wanted.pull.as_ref().is_some_and(|pull| pull.from == device);
-        let lost: Vec<ChunkCid> = self.chunks.iter().filter(|(_, w)| under_way(w)).map(|(cid, _)| *cid).collect();
+        let lost: Vec<ChunkCid> =
+            self.pulled.iter().filter(|(_, from)| **from == device).map(|(cid, _)| *cid).collect();
         for cid in lost {
             self.lose(now, cid, true);
         }
@@ -240,6 +243,7 @@ impl Duties {
         if let Some(account) = self.nodes.get_mut(&device) {
             account.measure(bytes, took);
         }
+        self.refresh(device);
     }
 
     /// A chunk was decided, and these devices have it. For a chunk known already they are further holders.
@@ -262,13 +266,12 @@ impl Duties {
                 gather_until: now + self.cfg.gather,
                 left: chunk.bytes,
                 pull: None,
-                starved: false,
                 wake: None,
                 chunk,
             };
             self.left = self.left.saturating_add(wanted.left);
             self.chunks.insert(cid, wanted);
-            self.queue.insert(turn, cid);
+            self.waiting.insert(turn, cid, [].iter());
             self.set_wake(cid, Some(now + self.cfg.gather));
         }
         for holder in holders {
@@ -295,6 +298,7 @@ impl Duties {
         if let Some(account) = self.nodes.get_mut(&device) {
             account.receive(bytes);
         }
+        self.refresh(device);
     }
 
     /// The seed has the chunk, durably. What no progress was told of came from the present uploader.
@@ -333,6 +337,7 @@ impl Duties {
             return;
         }
         match reason {
+            // It is under way, so it does not wait on this device's account.
             FailReason::NotFound | FailReason::Lied => {
                 wanted.holders.remove(&device);
             }
@@ -353,11 +358,11 @@ impl Duties {
             self.wakes.pop_first();
             let Some(wanted) = self.chunks.get_mut(&cid) else { continue };
             wanted.wake = None;
+            let turn = wanted.turn;
             if wanted.pull.is_some() {
                 self.handle_late(now, cid);
-            } else if wanted.starved {
-                wanted.starved = false;
-                self.queue.insert(wanted.turn, cid);
+            } else if !self.unstarve(cid) {
+                self.waiting.look_at(turn);
             }
         }
         self.assign(now);
@@ -417,11 +422,12 @@ impl Duties {
     fn remove(&mut self, cid: &ChunkCid) -> Option<Wanted> {
         let wanted = self.chunks.remove(cid)?;
         self.left = self.left.saturating_sub(wanted.left);
-        self.queue.remove(&wanted.turn);
+        self.waiting.remove(wanted.turn, wanted.holders.keys());
+        self.starved.remove(cid);
+        self.pulled.remove(cid);
         if let Some(at) = wanted.wake {
             self.wakes.remove(&(at, *cid));
         }
-        self.pulling -= usize::from(wanted.pull.is_some());
         Some(wanted)
     }
 
@@ -434,15 +440,27 @@ impl Duties {
         let rank = rendezvous::rank(&[b"hold", &cid.0, &device.0], 1);
         if wanted.holders.len() >= MAX_HOLDERS_PER_CHUNK {
             let worst = wanted.holders.iter().map(|(device, rank)| (*rank, *device)).max();
-            match worst {
-                Some((worst, other)) if rank < worst => wanted.holders.remove(&other),
-                _ => return,
-            };
+            let Some((_, other)) = worst.filter(|(worst, _)| rank < *worst) else { return };
+            wanted.holders.remove(&other);
+            self.waiting.remove_holder(wanted.turn, other);
         }
         wanted.holders.insert(device, rank);
-        if wanted.starved {
-            wanted.starved = false;
-            self.queue.insert(wanted.turn, cid);
+        self.waiting.add_holder(wanted.turn, device);
+        self.unstarve(cid);
+    }
+
+    /// Queues a chunk that starved; false if it did not.
+    fn unstarve(&mut self, cid: ChunkCid) -> bool {
+        let starved = self.starved.remove(&cid);
+        if starved {
+            self.enqueue(cid);
+        }
+        starved
+    }
+
+    fn enqueue(&mut self, cid: ChunkCid) {
+        if let Some(wanted) = self.chunks.get(&cid) {
+            self.waiting.insert(wanted.turn, cid, wanted.holders.keys());
         }
     }
 
@@ -451,20 +469,22 @@ impl Duties {
         if self.nodes.get(&device).is_none_or(|account| account.rate() == 0) {
             return;
         }
-        for (cid, wanted) in &mut self.chunks {
-            if wanted.starved && wanted.holders.contains_key(&device) {
-                wanted.starved = false;
-                self.queue.insert(wanted.turn, *cid);
-            }
+        let holds = |cid: &&ChunkCid| self.chunks.get(*cid).is_some_and(|w| w.holders.contains_key(&device));
+        let held: Vec<ChunkCid> = self.starved.iter().filter(holds).copied().collect();
+        for cid in held {
+            self.unstarve(cid);
         }
     }
 
+    /// A device's account has changed.
     fn refresh(&mut self, device: DeviceId) {
-        let free = |account: &Account| account.rate() > 0 && account.pulls < self.cfg.pulls_per_node;
-        if self.nodes.get(&device).is_some_and(free) {
-            self.free.insert(device);
-        } else {
-            self.free.remove(&device);
+        let account = self.nodes.get(&device).filter(|account| account.rate() > 0);
+        let free = account.is_some_and(|account| account.pulls < self.cfg.pulls_per_node);
+        let mark = |set: &mut BTreeSet<_>, is| if is { set.insert(device) } else { set.remove(&device) };
+        mark(&mut self.able, account.is_some());
+        mark(&mut self.free, free);
+        if free {
+            self.waiting.look_at_all_of(device);
         }
     }
 
@@ -481,16 +501,12 @@ impl Duties {
 
     /// Gives out all that can be given out now.
     fn assign(&mut self, now: Mono) {
-        let mut after = Bound::Unbounded;
-        while self.pulling < self.cfg.pulls && !self.free.is_empty() {
-            let Some((&turn, &cid)) = self.queue.range((after, Bound::Unbounded)).next() else { return };
-            after = Bound::Excluded(turn);
+        while self.pulled.len() < self.cfg.pulls && !self.free.is_empty() {
+            let Some(cid) = self.waiting.next(&self.free) else { return };
             let Some(wanted) = self.chunks.get(&cid) else { continue };
-            let all_hold = || self.nodes.iter().all(|(d, a)| a.rate() == 0 || wanted.holders.contains_key(d));
-            if now < wanted.gather_until && !all_hold() {
-                continue;
+            if now >= wanted.gather_until || self.able.iter().all(|device| wanted.holders.contains_key(device)) {
+                self.assign_one(now, cid);
             }
-            self.assign_one(now, cid);
         }
     }
 
@@ -504,13 +520,33 @@ impl Duties {
         let Some(wanted) = self.chunks.get(&cid) else { return };
         let mut ranked: Vec<_> = able.iter().filter_map(|d| Some((self.preference(now, wanted, *d)?, *d))).collect();
         ranked.sort_unstable();
-        let Some((best, from)) = ranked.iter().find(|(_, device)| self.free.contains(device)).copied() else { return };
+        let best = ranked.iter().find(|(_, device)| self.free.contains(device)).copied();
         // Somebody busy who would still be in time is worth waiting for, if nobody free is.
-        if best.0 && ranked.iter().any(|((late, ..), _)| !late) {
-            return;
+        let awaited = ranked.iter().any(|((late, ..), _)| !late);
+        match best.filter(|((late, ..), _)| !(*late && awaited)) {
+            Some((_, from)) => {
+                let standins = ranked.iter().map(|(_, d)| *d).filter(|d| *d != from).take(MAX_STAND_INS).collect();
+                self.pull(now, cid, from, standins);
+            }
+            None => {
+                let late = able.iter().filter_map(|device| self.late_from(now, wanted, *device)).max();
+                let again = late.into_iter().chain(self.back_at(now, wanted)).min();
+                self.set_wake(cid, again);
+            }
         }
-        let standins = ranked.iter().map(|(_, d)| *d).filter(|d| *d != from).take(MAX_STAND_INS).collect();
-        self.pull(now, cid, from, standins);
+    }
+
+    /// When a holder that would be in time if it began now would not be any more.
+    fn late_from(&self, now: Mono, wanted: &Wanted, device: DeviceId) -> Option<Mono> {
+        let spare = wanted.chunk.deadline.0.checked_sub(self.nodes.get(&device)?.completion(now, wanted.left).0)?;
+        Some(Mono(now.0.saturating_add(spare).saturating_add(1)))
+    }
+
+    /// When the first holder that rests or is on the bench can be asked again. All others announce themselves.
+    fn back_at(&self, now: Mono, wanted: &Wanted) -> Option<Mono> {
+        let benched = wanted.holders.keys().filter_map(|d| self.nodes.get(d)).filter(|a| a.rate() > 0);
+        let times = benched.map(|a| a.benched_until).chain(wanted.resting.values().copied());
+        times.filter(|at| *at > now).min()
     }
 
     /// Whether a holder may be asked for a chunk at all, now or when it is free.
@@ -524,9 +560,9 @@ impl Duties {
     /// even with this chunk.
     fn preference(&self, now: Mono, wanted: &Wanted, device: DeviceId) -> Option<(bool, bool, Micros, u128)> {
         let account = self.nodes.get(&device)?;
+        let tie = *wanted.holders.get(&device)?;
         let late = account.completion(now, wanted.left) > wanted.chunk.deadline && now <= wanted.chunk.deadline;
         let with_it = Micros(account.owed.0.saturating_add(time_for(wanted.left, account.rate()).0));
-        let tie = rendezvous::rank(&[&wanted.chunk.cid.0, &device.0], 1);
         Some((late, account.capability.on_battery, with_it, tie))
     }
 
@@ -555,8 +591,8 @@ impl Duties {
         account.charge(wanted.left);
         let deadline = now + allowed(&self.cfg, account);
         wanted.pull = Some(Pull { from, rate: account.rate(), moved: false });
-        self.queue.remove(&wanted.turn);
-        self.pulling += 1;
+        self.waiting.remove(wanted.turn, wanted.holders.keys());
+        self.pulled.insert(cid, from);
         self.counters.pulls += 1;
         self.set_wake(cid, Some(deadline));
         self.refresh(from);
@@ -564,16 +600,11 @@ impl Duties {
     }
 
     fn starve(&mut self, now: Mono, cid: ChunkCid) {
-        let Some(wanted) = self.chunks.get_mut(&cid) else { return };
-        wanted.starved = true;
-        self.queue.remove(&wanted.turn);
-        // Who is on the bench or resting can be asked again by itself; all others announce themselves.
-        let nodes = &self.nodes;
-        let benched = wanted.holders.keys().filter_map(|d| nodes.get(d)).filter(|a| a.rate() > 0);
-        let times = benched.map(|a| a.benched_until).chain(wanted.resting.values().copied());
-        let retry = times.filter(|at| *at > now).min();
+        let Some(wanted) = self.chunks.get(&cid) else { return };
+        self.waiting.remove(wanted.turn, wanted.holders.keys());
+        self.starved.insert(cid);
         self.counters.starved += 1;
-        self.set_wake(cid, retry);
+        self.set_wake(cid, self.back_at(now, wanted));
         self.actions.push_back(DutyAction::Starved { cid });
     }
 
@@ -604,8 +635,7 @@ impl Duties {
     fn end_pull(&mut self, now: Mono, cid: ChunkCid, broken: bool) {
         let Some(wanted) = self.chunks.get_mut(&cid) else { return };
         let Some(pull) = wanted.pull.take() else { return };
-        self.pulling -= 1;
-        self.queue.insert(wanted.turn, cid);
+        self.pulled.remove(&cid);
         if let Some(account) = self.nodes.get_mut(&pull.from) {
             account.release(wanted.left, pull.rate);
             if broken {
@@ -614,6 +644,7 @@ impl Duties {
         }
         self.counters.lost += 1;
         self.set_wake(cid, None);
+        self.enqueue(cid);
         self.refresh(pull.from);
     }
 

@@ -24,6 +24,7 @@ mod machine;
 mod orders;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use account::{Reliability, contributed_bps};
 pub use machine::{ChunkRef, Duties, DutyAction, DutyConfig, DutyCounters, DutyQueueFull, FailReason, Node};

@@ -191,6 +191,53 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Only what changed is looked at, and that is enough: to hear once more what is known already of every device gives
+    /// nothing out.
+    #[test]
+    fn nothing_that_could_be_given_out_is_left_lying(
+        events in prop::collection::vec((0..9u8, 0..6u8, 0..12u64, 0..8_000_000u64), 0..200),
+        gather in prop_oneof![Just(0), Just(1_500_000u64)],
+    ) {
+        let mut duties = Duties::new(DutyConfig { gather: Micros(gather), pulls: 4, ..prompt() });
+        let mut now = Mono(0);
+        let mut declared: BTreeMap<u8, Capability> = BTreeMap::new();
+        for (kind, who, what, by) in events {
+            now = now + Micros(by);
+            let (from, cid) = (device(who), cid(what));
+            match kind {
+                0 | 1 => {
+                    let rate = 500_000 << (by % 5);
+                    let capability = Capability { metered: by % 7 == 0, on_battery: by % 3 == 0, ..capability(rate) };
+                    declared.insert(who, capability);
+                    duties.handle_node(now, from, node(who, capability));
+                }
+                2 => {
+                    declared.remove(&who);
+                    duties.handle_node_gone(now, from);
+                }
+                3 => duties.handle_chunk(now, chunk(what, CHUNK, now.0 + 30 * SECOND), &[from]).unwrap(),
+                4 => duties.handle_holder(now, &cid, from),
+                5 => duties.handle_progress(&cid, from, by),
+                6 => duties.handle_stored(now, &cid),
+                7 => duties.handle_measured(from, by, Micros(8_000_000)),
+                _ => {
+                    let reason = [FailReason::Broken, FailReason::Busy, FailReason::NotFound, FailReason::Lied];
+                    duties.handle_failed(now, &cid, from, reason[by as usize % 4]);
+                }
+            }
+            duties.handle_timeout(now);
+            drain(&mut duties);
+            for (who, capability) in &declared {
+                duties.handle_node(now, device(*who), node(*who, *capability));
+            }
+            prop_assert_eq!(pulled_from(&drain(&mut duties)), []);
+        }
+    }
+}
+
 /// The law of DESIGN 7, over as few as sixty chunks: uploads lie within 20 % of the ratio of uplinks, also where one
 /// node has only about half of the chunks. Losses are drawn, not searched for: a node that has nothing of the last
 /// minute cannot have its share of it.
