@@ -21,7 +21,7 @@ DEMO_FLAGS := $(if $(INPUT),--input "$(INPUT)") $(if $(KEEP),--keep)
 # How long each target is fuzzed; bash has a variable of this name too, so only make's is used.
 SECONDS := 60
 
-.PHONY: help setup build demo test lint bench players playback table fuzz golden clean
+.PHONY: help setup build demo test lint bench players playback calibrate table fuzz golden clean
 
 help:
 	@echo "make demo           record one broadcast in five homes, play it in a sixth; prints what happened"
@@ -33,6 +33,7 @@ help:
 	@echo "make bench          measurements, each beside its alternative"
 	@echo "make players        plays a recording in VLC and in hls.js (installs both and Chromium)"
 	@echo "make playback       watches a recording over slow lines in real time: 15 minutes, and what a viewer saw"
+	@echo "make calibrate      lets forty real nodes enact a scenario and holds the simulator beside them: eight minutes"
 	@echo "make fuzz           fuzzes each target for SECONDS=60 (FUZZ=\"avc pes\": only these; MERGE=1: makes the corpus anew)"
 	@echo "make table          impairment by codec: identical / withheld / different chunks, as Markdown"
 	@echo "make setup          only install what is needed"
@@ -75,6 +76,10 @@ bench: build
 		cargo bench $(ALL) --profile dev --bench carrier -- --quick $${python:+--libtorrent $$python}
 	@python=$$(sim/benches/simpy/setup $(CARGO_TARGET_DIR)/simpy) && \
 		cargo bench $(ALL) --profile dev --bench simpy -- $${python:+--python $$python}
+
+# Eight minutes; wants a machine that has nothing else to do.
+calibrate: build
+	@$(BIN)/aftercast-calibrate --cache $(CARGO_TARGET_DIR)/playback $(CALIBRATE_FLAGS)
 
 playback: build
 	@$(BIN)/aftercast-playback --cache $(CARGO_TARGET_DIR)/playback $(PLAYBACK_FLAGS)

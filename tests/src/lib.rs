@@ -16,11 +16,14 @@
 //!
 //! `playback` watches over such links, by the clock (`make playback`).
 //!
+//! `calibrate` holds the simulator beside real programs that enact the same scenario (`make calibrate`).
+//!
 //! `table` runs every recipe over every combination of codecs and judges each chunk (`make table`).
 //!
 //! Nothing that makes or harms a broadcast uses the product's transport stream code: it must be able to disagree.
 
 pub mod broadcast;
+pub mod calibrate;
 pub mod demo;
 pub mod device;
 pub mod impair;

@@ -224,6 +224,9 @@ section! {
         seeks_per_hour: (f64 0.0..=1000.0), "seeks an hour", [4.0, 2.0, 1.0],
             "Jumps within a programme per hour of viewing",
             "assumption: skipping breaks and the credits";
+        player_ms: (f64 0.0..=10_000.0), "ms", [30.0],
+            "What the player adds to every start: from the key to the request, and from the first bytes to the picture",
+            "assumption: a frame or two, with a decoder that is ready";
     }
 }
 

@@ -190,6 +190,12 @@ fn viewing(c: &mut Columns) {
         }),
         "From the key on the remote control to the picture.",
     );
+    for (key, name, share) in [
+        ("start_away_p50", "Start of what is not on the own disk, half within", 0.5),
+        ("start_away_p95", "Start of what is not on the own disk, 95 of 100 within", 0.95),
+    ] {
+        c.add(Better::Lower, group, key, name, "s", |run| quantile(&run.tally.start_away, share));
+    }
     c.add(Better::Lower, group, "seek_p50", "Jump, half of them within", "s", |run| quantile(&run.tally.seek, 0.5));
     c.add(Better::Lower, group, "seek_p95", "Jump, 95 of 100 within", "s", |run| quantile(&run.tally.seek, 0.95));
     headline(

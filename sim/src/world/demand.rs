@@ -45,15 +45,11 @@ impl World<'_> {
     /// A viewing begins, if there is something to watch.
     pub(super) fn on_begin(&mut self, number: u64) {
         let now = self.now;
-        let home = self.rng.below(u64::from(self.model.homes), Purpose::Watcher, number, 0) as u32;
-        let Some(programme) = self.programme_for(home, number) else { return };
+        let Some((home, programme, chunks)) = self.viewing(number) else { return };
         let begun = now.saturating_sub(self.catalogue.begins(programme));
         if begun < BEGUN {
             return self.calendar.push(now + BEGUN - begun, Event::Begin { number });
         }
-        let length =
-            self.model.viewing / 4 + self.rng.below(self.model.viewing * 3 / 2 + 1, Purpose::Length, number, 0);
-        let chunks = u32::try_from(length / self.model.chunk).unwrap_or(u32::MAX).clamp(1, self.model.chunks());
         let mut session = Session {
             home,
             programme,
@@ -81,6 +77,17 @@ impl World<'_> {
         session.until = self.until_jump(&session).min(chunks);
         session.left = chunks - session.until;
         self.begin(Box::new(session));
+    }
+
+    /// Who watches what, and how many chunks of it.
+    fn viewing(&self, number: u64) -> Option<(u32, Programme, u32)> {
+        if let Some(script) = self.script {
+            let viewing = script[number as usize];
+            return Some((viewing.home, self.catalogue.event(), viewing.chunks));
+        }
+        let home = self.rng.below(u64::from(self.model.homes), Purpose::Watcher, number, 0) as u32;
+        let programme = self.programme_for(home, number)?;
+        Some((home, programme, self.model.chunks_watched(self.rng, number)))
     }
 
     /// What this viewing is of: of the recordings that are there, new ones more often than old ones.

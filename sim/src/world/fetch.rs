@@ -12,8 +12,6 @@ use crate::rng::Purpose;
 
 /// Bytes of a group.
 pub(super) const GROUP: u64 = GROUP_BYTES as u64;
-/// From a key on the remote control to a request on the network, and from the first bytes to the picture.
-const PLAYER: Time = 30_000;
 /// Media that a player wants before it shows a picture.
 const FIRST_MEDIA: Time = SECOND / 2;
 /// A recording is played from the network no sooner than this after it was broadcast: it has to be confirmed.
@@ -34,16 +32,18 @@ impl World<'_> {
         let here = self.is_own(&session) && self.has(session.home, session.programme, 0);
         self.tally.began(&session);
         let started = if here {
-            now + PLAYER
+            now + self.model.player
         } else {
             let line = self.fleet.line(self.model, session.home);
             let rtt = line.rtt + self.model.seed_rtt;
             let bytes = self.model.head_bytes;
-            let first = rtt + GROUP.min(bytes) * SECOND / line.down.max(1);
+            let picture =
+                (bytes * FIRST_MEDIA.min(self.model.chunk) / self.model.chunk).next_multiple_of(GROUP).min(bytes);
+            let first = rtt + picture * SECOND / line.down.max(1);
             self.count_seed(&mut session, bytes, Why::Start, now + rtt + bytes * SECOND / line.down.max(1));
             // The small first piece stands for the first chunk.
             (session.head, session.next) = (true, 1);
-            now + PLAYER + first
+            now + self.model.player + first
         };
         self.tally.started(&session, started - now);
         session.anchor = started;
@@ -117,8 +117,8 @@ impl World<'_> {
                 self.tally.local(session, self.model.chunk_bytes, now);
                 self.tally.chunks += 1;
                 if let Some(since) = session.jumped.take() {
-                    session.anchor = now + PLAYER;
-                    self.tally.jumped(session, now + PLAYER - since);
+                    session.anchor = now + self.model.player;
+                    self.tally.jumped(session, now + self.model.player - since);
                 }
                 session.next += 1;
                 continue;
@@ -411,7 +411,7 @@ impl World<'_> {
         let length = self.model.chunk;
         if let Some(since) = session.jumped.take() {
             let took = chunk.last - chunk.since;
-            let shown = since + PLAYER + took * FIRST_MEDIA.min(length) / length;
+            let shown = since + self.model.player + took * FIRST_MEDIA.min(length) / length;
             self.tally.jumped(session, shown - since);
             // Slower than it plays, it is waited for at its end.
             session.anchor = shown.max(chunk.last.saturating_sub(length));

@@ -28,6 +28,7 @@ mod lines;
 mod model;
 mod places;
 mod profile;
+pub mod script;
 mod session;
 mod tally;
 #[cfg(test)]
@@ -95,6 +96,8 @@ pub struct World<'a> {
     tally: Tally,
     recorded: Recorded,
     watch: watch::Watch,
+    /// The viewings, where they are not drawn.
+    script: Option<&'a [script::Viewing]>,
     events: u64,
     most_sessions: usize,
     most_bytes: usize,
@@ -138,6 +141,7 @@ impl<'a> World<'a> {
             tally: Tally::new(model),
             recorded: Recorded::default(),
             watch: watch::Watch::default(),
+            script: None,
             events: 0,
             most_sessions: 0,
             most_bytes: 0,
@@ -191,7 +195,9 @@ impl<'a> World<'a> {
 
     /// Draws the viewings of the next minute, and looks at how much memory is in use.
     fn on_minute(&mut self) {
-        self.draw_viewings();
+        if self.script.is_none() {
+            self.draw_viewings();
+        }
         self.most_sessions = self.most_sessions.max(self.sessions.len());
         self.most_bytes = self.most_bytes.max(self.footprint());
         if self.now + MINUTE < self.model.ends {

@@ -7,6 +7,7 @@ use super::clock::{self, DAY, HOUR, MINUTE, SECOND, Time};
 use super::profile::Profile;
 use crate::exchange::PolicyKind;
 use crate::plan::{AccessLine, Device, Plan};
+use crate::rng::{Purpose, Rng};
 
 /// Kinds of device: the box of a provider, a television set, a computer.
 pub const DEVICES: usize = 3;
@@ -110,6 +111,8 @@ pub struct Model {
     pub own: u64,
     /// After so long half as many watch a recording.
     pub half_life: Time,
+    /// From a key on the remote control to a request, and from the first bytes to the picture, together.
+    pub player: Time,
     /// Jumps in an hour of viewing.
     pub seeks_per_hour: f64,
     /// Intervals that are looked at closely.
@@ -193,6 +196,7 @@ impl Model {
             profile,
             own: chance(plan.viewing.own_share),
             half_life: clock::from_seconds(plan.viewing.age_half_life_h * 3600.0).max(MINUTE),
+            player: clock::from_seconds(plan.viewing.player_ms / 1000.0),
             seeks_per_hour: plan.viewing.seeks_per_hour,
             snapshots: plan.run.snapshots,
             policy: plan.exchange.policy,
@@ -221,6 +225,12 @@ impl Model {
     /// Programmes of a channel in a day.
     pub fn slots(&self) -> u64 {
         (DAY / self.programme).max(1)
+    }
+
+    /// Chunks of a viewing that lasts as long as drawn for this number, or to the end of its programme.
+    pub fn chunks_watched(&self, rng: Rng, number: u64) -> u32 {
+        let length = self.viewing / 4 + rng.below(self.viewing * 3 / 2 + 1, Purpose::Length, number, 0);
+        u32::try_from(length / self.chunk).unwrap_or(u32::MAX).clamp(1, self.chunks())
     }
 
     /// Bytes per second of the broadcast.

@@ -24,6 +24,8 @@ pub struct Tally {
     pub thrown: u64,
     /// Microseconds until the picture, at starts and at jumps.
     pub start: Histogram,
+    /// At starts of what is not on the own disk.
+    pub start_away: Histogram,
     /// See above.
     pub seek: Histogram,
     /// Millionths of a viewing's bytes that the seed did not send.
@@ -61,6 +63,7 @@ impl Tally {
             bytes: [0; 3],
             thrown: 0,
             start: Histogram::new(),
+            start_away: Histogram::new(),
             seek: Histogram::new(),
             offload: Histogram::new(),
             stalls: 0,
@@ -82,6 +85,9 @@ impl Tally {
     pub(super) fn started(&mut self, session: &Session, after: Time) {
         if session.measured {
             self.start.record(after);
+            if session.head {
+                self.start_away.record(after);
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! What holds in every run, checked from outside of what decides: bytes, budgets, liars, chance.
 
+use super::clock::MINUTE;
+use super::script::{Cast, Viewing, once_each};
 use super::{Model, Run, Why, World};
 use crate::exchange::PolicyKind;
 use crate::plan::Plan;
@@ -53,6 +55,31 @@ fn bytes_are_conserved_whatever_the_policy_and_whatever_goes_wrong() {
             assert!(reasons >= run.tally.bytes[2], "{what}: {reasons} bytes have a reason of {}", run.tally.bytes[2]);
         }
     }
+}
+
+#[test]
+fn given_viewings_are_enacted_and_no_others() {
+    let plan = plan(&[
+        ("broadcast.event_share", "1"),
+        ("broadcast.event_hour", "4"),
+        ("broadcast.programme_min", "10"),
+        ("recording.per_home_day", "0.4"),
+        ("recording.damaged_share", "0"),
+        ("viewing.session_min", "8"),
+        ("viewing.seeks_per_hour", "0"),
+    ]);
+    let model = Model::of(&plan, 3);
+    let (cast, viewings) = (Cast::of(&model), once_each(&model, 5 * MINUTE));
+    assert!((90..150).contains(&cast.recorders.len()), "{} recorders", cast.recorders.len());
+    let run = World::enacting(&model, &viewings).run(|_| ());
+    assert_eq!(run.tally.ended, 300);
+    let chunks: u64 = viewings.iter().map(|viewing| u64::from(viewing.chunks)).sum();
+    assert_eq!(run.tally.watched, chunks as f64 * 10.0);
+    // Without damage, a home that recorded it has all of it, and the others have nothing; a start is a small piece.
+    let own = |viewing: &&Viewing| cast.recorders.binary_search(&viewing.home).is_ok();
+    let of_own: u64 = viewings.iter().filter(own).map(|viewing| u64::from(viewing.chunks)).sum();
+    assert_eq!(run.tally.bytes[0], of_own * model.chunk_bytes);
+    assert_eq!(run.tally.start_away.count(), 300 - cast.recorders.len() as u64);
 }
 
 #[test]

@@ -69,8 +69,13 @@ fn main() -> anyhow::Result<ExitCode> {
 
 /// One chunk of 8 MiB from four holders, the first moments, and jumps: over lines without troubles.
 fn beginnings(arguments: &Arguments, judge: &mut Judge) -> anyhow::Result<()> {
-    let spec =
-        TheatreSpec { broadcast: broadcast(280, 8_200_000), interval: "8s".into(), holders: HOLDERS, viewers: 3 };
+    let spec = TheatreSpec {
+        broadcast: broadcast(280, 8_200_000),
+        interval: "8s".into(),
+        holders: HOLDERS,
+        viewers: 3,
+        head_bps: None,
+    };
     let mut theatre = open(&spec, arguments)?;
     let lines = Lines { holders: vec![arguments.fast.clone(); HOLDERS], seed: arguments.seed.clone() };
     theatre.set(&lines)?;
@@ -137,7 +142,7 @@ fn beginnings(arguments: &Arguments, judge: &mut Judge) -> anyhow::Result<()> {
 /// Four slow lines, one of which stalls.
 fn an_evening(arguments: &Arguments, judge: &mut Judge) -> anyhow::Result<()> {
     let broadcast = broadcast(arguments.seconds + 10, 7_800_000);
-    let spec = TheatreSpec { broadcast, interval: "4s".into(), holders: HOLDERS, viewers: 1 };
+    let spec = TheatreSpec { broadcast, interval: "4s".into(), holders: HOLDERS, viewers: 1, head_bps: None };
     let mut theatre = open(&spec, arguments)?;
     let mut holders = vec![arguments.line.clone(); HOLDERS - 1];
     holders.push(arguments.stalling.clone());

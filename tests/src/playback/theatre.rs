@@ -23,6 +23,8 @@ pub struct TheatreSpec {
     pub holders: usize,
     /// Homes that watch it later; their tuners deliver nothing.
     pub viewers: usize,
+    /// Video bits a second of heads; the product's default where none is given.
+    pub head_bps: Option<u64>,
 }
 
 /// The lines: what those behind them can send, with delays and outages; the other way is free but for the delay.
@@ -64,6 +66,7 @@ impl Theatre {
         told("making the broadcast");
         let stage = Stage::of(&spec.broadcast, &spec.interval, cache, |seed| {
             seed.listen = vec![format!("/ip4/127.0.0.1/tcp/{seed_port}")];
+            seed.head_bps = spec.head_bps.unwrap_or(seed.head_bps);
             seed.told = Some(format!("/ip4/127.0.0.1/tcp/{}", seed_line.address().port()));
         })?;
         let (mut holders, mut lines) = (Vec::new(), Vec::new());
