@@ -39,7 +39,8 @@ impl World<'_> {
             let bytes = self.model.head_bytes;
             let picture =
                 (bytes * FIRST_MEDIA.min(self.model.chunk) / self.model.chunk).next_multiple_of(GROUP).min(bytes);
-            let first = rtt + picture * SECOND / line.down.max(1);
+            // One round trip to begin the viewing, which says what to ask for, and one for that.
+            let first = 2 * rtt + picture * SECOND / line.down.max(1);
             self.count_seed(&mut session, bytes, Why::Start, now + rtt + bytes * SECOND / line.down.max(1));
             // The small first piece stands for the first chunk.
             (session.head, session.next) = (true, 1);

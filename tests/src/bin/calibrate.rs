@@ -28,6 +28,9 @@ struct Arguments {
     /// Another luck: other homes have other lines, record and watch at other times
     #[arg(long)]
     random_seed: Option<u64>,
+    /// Only simulate, with the scenario's own sizes of chunks and heads: at once
+    #[arg(long)]
+    simulate: bool,
     /// Print each viewing
     #[arg(long)]
     each: bool,
@@ -52,6 +55,11 @@ fn main() -> anyhow::Result<ExitCode> {
         cast.recorders.len(),
         arguments.within
     );
+    if arguments.simulate {
+        let seen = Seen::simulated(&World::enacting(&model, &viewings).run(|_| ()));
+        println!("{seen}");
+        return Ok(ExitCode::SUCCESS);
+    }
     let bar = Bar::new(Duration::from_micros(last));
     let enacted = enact(&plan, &cast, &viewings, &arguments.cache, |what| bar.told(what))?;
     bar.end();

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use aftercast_sim::stats::quantile_of_sorted;
-use aftercast_sim::world::Run;
+use aftercast_sim::world::{Run, Why};
 
 use super::enact::Enacted;
 
@@ -15,7 +15,7 @@ const MOST_START: f64 = 0.20;
 const MOST_CPU: f64 = 0.5;
 
 /// What viewers had of a scenario.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
     /// Viewings.
     pub viewings: u64,
@@ -25,6 +25,8 @@ pub struct Seen {
     pub start: [f64; 2],
     /// Times that the picture stood still, and seconds of it.
     pub stalls: (u64, f64),
+    /// Why bytes came from the seed, with their shares in all; known of what was simulated.
+    pub why: Vec<(&'static str, f64)>,
 }
 
 impl Seen {
@@ -47,6 +49,7 @@ impl Seen {
             shares: shares(bytes),
             start: [quantile(0.5), quantile(0.95)],
             stalls,
+            why: Vec::new(),
         }
     }
 
@@ -59,7 +62,27 @@ impl Seen {
             shares: shares(run.tally.bytes),
             start: [quantile(0.5), quantile(0.95)],
             stalls: (run.tally.stalls, run.tally.stalled),
+            why: reasons(run),
         }
+    }
+}
+
+fn reasons(run: &Run) -> Vec<(&'static str, f64)> {
+    let all: u64 = run.tally.bytes.iter().sum();
+    let share = |why: Why| (why.name(), run.tally.why[why as usize] as f64 / all.max(1) as f64);
+    Why::ALL.into_iter().map(share).filter(|(_, share)| *share > 0.0).collect()
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ([own, homes, seed], [half, most]) = (self.shares.map(|share| share * 100.0), self.start);
+        write!(
+            f,
+            "{} viewings: {own:.1} % from the own disk, {homes:.1} % from other homes, {seed:.1} % from the seed; half of the \
+             starts within {half:.3} s, 95 of 100 within {most:.3} s; stood still {} times, {:.1} s",
+            self.viewings, self.stalls.0, self.stalls.1
+        )?;
+        self.why.iter().try_for_each(|(why, share)| write!(f, "; {why} {:.2} %", share * 100.0))
     }
 }
 
@@ -125,6 +148,9 @@ impl fmt::Display for Calibration {
         let (real, simulated) = (self.real.stalls, self.simulated.stalls);
         writeln!(f, "     {:<28} {:>14} {:>14}", "interruptions", real.0, simulated.0)?;
         writeln!(f, "     {:<28} {:>12.1} s {:>12.1} s", "stood still", real.1, simulated.1)?;
+        for (why, share) in &self.simulated.why {
+            writeln!(f, "     {:<28} {:>14} {:>12.2} %", format!("  the seed, {why}"), "", share * 100.0)?;
+        }
         let cpu = self.cpu * 100.0;
         writeln!(f, "{} {cpu:.0} % of the processors were in use meanwhile", mark(self.cpu <= MOST_CPU))
     }
@@ -136,11 +162,11 @@ mod tests {
 
     #[test]
     fn what_is_off_too_far_is_marked() {
-        let real = Seen { viewings: 40, shares: [0.4, 0.55, 0.05], start: [0.1, 0.2], stalls: (0, 0.0) };
-        let near = Seen { shares: [0.4, 0.575, 0.025], start: [0.115, 0.17], ..real };
-        let calibration = Calibration { real, simulated: near, cpu: 0.3 };
+        let real = Seen { viewings: 40, shares: [0.4, 0.55, 0.05], start: [0.1, 0.2], stalls: (0, 0.0), why: Vec::new() };
+        let near = Seen { shares: [0.4, 0.575, 0.025], start: [0.115, 0.17], ..real.clone() };
+        let calibration = Calibration { real, simulated: near.clone(), cpu: 0.3 };
         assert!(calibration.holds(), "{calibration}");
-        let far = Seen { shares: [0.4, 0.5, 0.1], ..near };
+        let far = Seen { shares: [0.4, 0.5, 0.1], ..near.clone() };
         let calibration = Calibration { simulated: far, ..calibration };
         assert!(!calibration.holds());
         let marked = calibration.to_string().lines().filter(|line| line.starts_with("FAR")).count();
