@@ -15,7 +15,8 @@
 //! ([`aftercast_protocol::truth`]), who uploads ([`aftercast_protocol::duty`]).
 //!
 //! Not modelled: pieces smaller than a chunk's share of one source, hedging, lines of viewers shared by several
-//! downloads, repair in the background, renditions, the DHT. The group-by-group exchange is in [`crate::exchange`].
+//! downloads, repair in the background, renditions, the DHT; what is fetched ahead of a viewer who then leaves or jumps,
+//! 70 seconds at most. The group-by-group exchange is in [`crate::exchange`].
 
 mod catalogue;
 mod choice;

@@ -73,7 +73,8 @@ fn main() -> anyhow::Result<ExitCode> {
     set(&mut plan, "broadcast.bitrate_mbps", bytes * 8.0 / seconds / 1e6)?;
     set(&mut plan, "seed.head_kb", enacted.head / 1000.0)?;
     println!(
-        "chunks of {:.0} kB and {seconds:.2} s, heads of {:.0} kB; lines carried {:.3} bytes for each byte of media",
+        "chunks of {:.0} kB and {seconds:.2} s, heads of {:.0} kB; homes' lines carried {:.2} bytes for each that was watched, \
+         with what was fetched ahead for those who left",
         bytes / 1000.0,
         enacted.head / 1000.0,
         enacted.sent.1 as f64 / enacted.sent.0.max(1) as f64

@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn what_is_off_too_far_is_marked() {
-        let real = Seen { viewings: 40, shares: [0.4, 0.55, 0.05], start: [0.1, 0.2], stalls: (0, 0.0), why: Vec::new() };
+        let real =
+            Seen { viewings: 40, shares: [0.4, 0.55, 0.05], start: [0.1, 0.2], stalls: (0, 0.0), why: Vec::new() };
         let near = Seen { shares: [0.4, 0.575, 0.025], start: [0.115, 0.17], ..real.clone() };
         let calibration = Calibration { real, simulated: near.clone(), cpu: 0.3 };
         assert!(calibration.holds(), "{calibration}");
