@@ -89,14 +89,22 @@ impl Rng {
         Self { state: mix(seed) }
     }
 
+    /// What is drawn for this purpose and subject, for those who draw on many occasions.
+    #[inline]
+    pub fn draws(self, purpose: Purpose, subject: u64) -> Draws {
+        Draws { state: [purpose as u64, subject].into_iter().fold(self.state, joined) }
+    }
+
     /// 64 evenly distributed bits for this purpose, subject and occasion.
+    #[inline]
     pub fn bits(self, purpose: Purpose, subject: u64, occasion: u64) -> u64 {
-        [purpose as u64, subject, occasion].into_iter().fold(self.state, |state, part| mix(state ^ mix(part)))
+        self.draws(purpose, subject).bits(occasion)
     }
 
     /// A whole number in `0..below`; 0 where there is none.
+    #[inline]
     pub fn below(self, below: u64, purpose: Purpose, subject: u64, occasion: u64) -> u64 {
-        ((u128::from(self.bits(purpose, subject, occasion)) * u128::from(below)) >> 64) as u64
+        self.draws(purpose, subject).below(below, occasion)
     }
 
     /// An evenly distributed number between 0 and 1, neither of which it is.
@@ -109,6 +117,30 @@ impl Rng {
         let spread = (u128::from(mean) * u128::from(percent.min(100)) / 100) as u64;
         mean - spread + self.below(2 * spread + 1, purpose, subject, occasion)
     }
+}
+
+/// The draws of one purpose and subject.
+#[derive(Debug, Clone, Copy)]
+pub struct Draws {
+    state: u64,
+}
+
+impl Draws {
+    /// As [`Rng::bits`].
+    #[inline]
+    pub fn bits(self, occasion: u64) -> u64 {
+        joined(self.state, occasion)
+    }
+
+    /// As [`Rng::below`].
+    #[inline]
+    pub fn below(self, below: u64, occasion: u64) -> u64 {
+        ((u128::from(self.bits(occasion)) * u128::from(below)) >> 64) as u64
+    }
+}
+
+fn joined(state: u64, part: u64) -> u64 {
+    mix(state ^ mix(part))
 }
 
 /// SplitMix64's step (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014): a bijection whose

@@ -348,8 +348,3 @@ fn thousands_share_a_line_and_come_and_go() {
         assert_eq!(line.active(), left);
     }
 }
-
-#[test]
-fn an_idle_line_is_small() {
-    assert!(size_of::<SharedLine>() <= 24);
-}

@@ -24,7 +24,7 @@ const UNITS: u128 = 1_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TransferId(pub u32);
 
-/// One shared line. Idle, it takes 24 bytes and nothing on the heap.
+/// One shared line. Until its first transfer it has nothing on the heap; what it has then, it keeps for those to come.
 ///
 /// Calls come in order of time. The owner keeps one event per line for [`next`](Self::next), calls
 /// [`finish`](Self::finish) then, and plans anew when [`generation`](Self::generation) has changed.
@@ -35,11 +35,11 @@ pub struct SharedLine {
     generation: u32,
     /// The number of the next transfer.
     number: u32,
-    busy: Option<Box<Busy>>,
+    busy: Busy,
 }
 
 /// What a line with transfers keeps.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Busy {
     /// Until when the clock has been run, microseconds.
     until: u64,
@@ -77,7 +77,7 @@ impl SharedLine {
     /// An idle line of so many bytes per second; 0 stands still.
     #[must_use]
     pub fn new(rate: u64) -> Self {
-        Self { rate, generation: 0, number: 0, busy: None }
+        Self { rate, generation: 0, number: 0, busy: Busy::default() }
     }
 
     /// Starts a transfer, which gets `weight` (at least 1) parts of the line beside those of the others.
@@ -86,9 +86,11 @@ impl SharedLine {
         let id = TransferId(self.number);
         self.number = self.number.wrapping_add(1);
         self.generation = self.generation.wrapping_add(1);
-        let busy = self.busy.get_or_insert_with(|| Box::new(Busy::new(now, id)));
-        busy.advance(now, rate);
-        busy.start(id, bytes, weight.max(1));
+        if self.active() == 0 {
+            self.busy.begin(now, id);
+        }
+        self.busy.advance(now, rate);
+        self.busy.start(id, bytes, weight.max(1));
         id
     }
 
@@ -96,31 +98,33 @@ impl SharedLine {
     pub fn cancel(&mut self, now: u64, id: TransferId) -> Option<u64> {
         let left = self.left(now, id)?;
         self.generation = self.generation.wrapping_add(1);
-        let busy = self.busy.as_mut()?;
-        busy.remove(id);
-        self.rest();
+        self.busy.remove(id);
         Some(left)
     }
 
     /// What ends first, and when, if nothing changes until then; `None` where nothing ever ends.
     #[must_use]
     pub fn next(&self) -> Option<(u64, TransferId)> {
-        self.busy.as_ref()?.next(self.rate)
+        self.busy.next(self.rate)
     }
 
     /// The transfer that has ended by now, the first of them; it is not in progress any more. `None` where none has.
     pub fn finish(&mut self, now: u64) -> Option<TransferId> {
-        let busy = self.busy.as_mut()?;
-        busy.advance(now, self.rate);
-        let (_, id) = busy.ended.pop_front()?;
+        if self.active() == 0 {
+            return None;
+        }
+        self.busy.advance(now, self.rate);
+        let (_, id) = self.busy.ended.pop_front()?;
         self.generation = self.generation.wrapping_add(1);
-        self.rest();
         Some(id)
     }
 
     /// How many bytes a transfer lacks, counting one that is begun; `None` where it is not in progress.
     pub fn left(&mut self, now: u64, id: TransferId) -> Option<u64> {
-        let busy = self.busy.as_mut()?;
+        if self.active() == 0 {
+            return None;
+        }
+        let busy = &mut self.busy;
         busy.advance(now, self.rate);
         if let Some(transfer) = busy.find(id) {
             let transfer = &busy.transfers[transfer];
@@ -133,8 +137,8 @@ impl SharedLine {
 
     /// Another rate from now on, bytes per second.
     pub fn set_rate(&mut self, now: u64, rate: u64) {
-        if let Some(busy) = &mut self.busy {
-            busy.advance(now, self.rate);
+        if self.active() > 0 {
+            self.busy.advance(now, self.rate);
             self.generation = self.generation.wrapping_add(1);
         }
         self.rate = rate;
@@ -149,7 +153,7 @@ impl SharedLine {
     /// How many transfers were started and neither finished nor cancelled.
     #[must_use]
     pub fn active(&self) -> usize {
-        self.busy.as_ref().map_or(0, |busy| busy.live + busy.ended.len())
+        self.busy.live + self.busy.ended.len()
     }
 
     /// Another number whenever [`next`](Self::next) may have changed.
@@ -157,28 +161,14 @@ impl SharedLine {
     pub fn generation(&self) -> u32 {
         self.generation
     }
-
-    /// Idle again, if nothing is left.
-    fn rest(&mut self) {
-        if self.active() == 0 {
-            self.busy = None;
-        }
-    }
 }
 
 impl Busy {
-    fn new(now: u64, first: TransferId) -> Self {
-        Self {
-            until: now,
-            clock: 0,
-            carried: 0,
-            weight: 0,
-            transfers: Vec::new(),
-            order: BinaryHeap::new(),
-            ended: VecDeque::new(),
-            live: 0,
-            origin: first.0,
-        }
+    /// The first transfer of a line that was idle.
+    fn begin(&mut self, now: u64, first: TransferId) {
+        (self.until, self.clock, self.carried, self.origin) = (now, 0, 0, first.0);
+        self.transfers.clear();
+        self.order.clear();
     }
 
     /// Runs the clock until now. What ends on the way leaves its share to the others from that instant on.

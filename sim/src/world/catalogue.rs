@@ -86,8 +86,8 @@ impl Catalogue {
     /// What a home recorded on a day.
     pub fn recorded(&self, home: u32, day: u64) -> impl Iterator<Item = Programme> + '_ {
         let (least, more) = self.recordings;
-        let subject = u64::from(home);
-        let draw = move |number: u64| self.rng.bits(Purpose::Recording, subject, day * 64 + number);
+        let draws = self.rng.draws(Purpose::Recording, u64::from(home));
+        let draw = move |number: u64| draws.bits(day * 64 + number);
         let count = least + u64::from(draw(63) >> 32 < more);
         (0..count.min(60)).map(move |number| self.drawn(draw(number), day))
     }

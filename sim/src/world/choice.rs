@@ -16,16 +16,12 @@ use aftercast_protocol::{ids::DeviceId, limits::MAX_LANES};
 use super::World;
 use super::clock::{SECOND, Time};
 use super::fetch::GROUP;
-use super::fleet::Traits;
 use super::model::Model;
-use super::session::{Chunk, Session};
+use super::session::{Chunk, Peer, Session};
 use super::why::Why;
 use crate::exchange::PolicyKind;
 use crate::exchange::baseline::{deadlines, in_order, windows};
 use crate::rng::Purpose;
-
-/// Parts that a source is asked for at once: one on its way, and one behind it.
-const QUEUE: usize = 2;
 
 /// How far ahead of the picture a rule fetches.
 pub fn read_ahead(model: &Model) -> Time {
@@ -47,7 +43,7 @@ struct Candidate {
 
 /// Who could bring a chunk, and what keeps the others from it.
 #[derive(Debug, Default)]
-struct Found {
+pub(super) struct Found {
     candidates: Vec<Candidate>,
     /// Connected holders.
     holders: usize,
@@ -57,6 +53,13 @@ struct Found {
     together: u64,
 }
 
+impl Found {
+    fn clear(&mut self) {
+        self.candidates.clear();
+        (self.holders, self.busy, self.together) = (0, 0, 0);
+    }
+}
+
 impl World<'_> {
     /// Asks whoever is to be asked for the chunks under way; gives when to look again.
     pub(super) fn choose(&mut self, place: u32, session: &mut Session) -> Time {
@@ -64,30 +67,32 @@ impl World<'_> {
             PolicyKind::SeedOnly => Time::MAX,
             _ => self.gather(session),
         };
-        let indexes: Vec<u32> = session.chunks.iter().map(|chunk| chunk.index).collect();
-        for index in indexes {
-            let Some(chunk) = session.chunk(index).copied() else { continue };
+        let mut found = std::mem::take(&mut self.found);
+        // No chunk is complete, or opened, by asking for parts of it.
+        for number in 0..session.chunks.len() {
+            let chunk = session.chunks[number];
             let look = match self.model.policy {
-                PolicyKind::Ours => self.ours(place, session, chunk),
+                PolicyKind::Ours => self.ours(place, session, chunk, &mut found),
                 PolicyKind::SeedOnly => self.all_from_seed(place, session, chunk, Why::Rule),
-                PolicyKind::InOrder => self.in_order(place, session, chunk),
-                PolicyKind::Windows => self.windows(place, session, chunk),
-                PolicyKind::Deadlines => self.deadlines(place, session, chunk),
+                PolicyKind::InOrder => self.in_order(place, session, chunk, &mut found),
+                PolicyKind::Windows => self.windows(place, session, chunk, &mut found),
+                PolicyKind::Deadlines => self.deadlines(place, session, chunk, &mut found),
             };
             again = again.min(look);
         }
+        self.found = found;
         let ready = session.peers.iter().map(|peer| peer.ready).filter(|ready| *ready > self.now).min();
         again.min(ready.unwrap_or(Time::MAX))
     }
 
-    fn ours(&mut self, place: u32, session: &mut Session, chunk: Chunk) -> Time {
+    fn ours(&mut self, place: u32, session: &mut Session, chunk: Chunk, found: &mut Found) -> Time {
         let now = Mono(self.now);
         let deadline = Mono(session.deadline(chunk.index, self.model.chunk));
-        let missing = chunk.open + self.left_of_chunk(session, chunk.index);
+        let missing = chunk.open + self.left_of_chunk(session, chunk);
         let seed = self.seed_outlook(session);
         let expected = seed.arrival(now, missing) - now;
-        let mut found = self.find(session, chunk, deadline, chunk.open);
-        let lead = seed_lead(&self.model.select, expected, found.holders == 0);
+        let alone = !session.peers.iter().any(|peer| self.is_holder(peer, chunk.index));
+        let lead = seed_lead(&self.model.select, expected, alone);
         let takeover = Mono(deadline.0.saturating_sub(lead.0));
         let due = takeover <= now;
         if due {
@@ -96,17 +101,17 @@ impl World<'_> {
         let Some(chunk) = session.chunk(chunk.index).copied().filter(|chunk| chunk.open > 0) else {
             return self.look_again(takeover);
         };
+        self.find(session, chunk, deadline, found);
         if due {
-            found = self.find(session, chunk, deadline, chunk.open);
             let arrival = seed.arrival(now, chunk.open);
             let in_time = arrival <= deadline;
             let rank = Rank::new(Source::Seed, &info(seed.rtt), arrival, in_time, false);
             found.candidates.push(Candidate { peer: None, rank, in_time, outlook: seed });
         }
-        found.candidates.sort_by_key(|candidate| candidate.rank);
-        let Some(best) = found.candidates.first().copied() else { return self.look_again(takeover) };
+        let best = found.candidates.iter().min_by_key(|candidate| candidate.rank);
+        let Some(best) = best.copied() else { return self.look_again(takeover) };
         let urgent = deadline <= now + self.model.select.urgent;
-        let why = if due { self.reason(session, chunk, &found) } else { chunk.why };
+        let why = if due { self.reason(session, chunk, found) } else { chunk.why };
         if best.in_time && (!urgent || best.peer.is_none()) {
             self.ask_one(place, session, chunk.index, best, chunk.open, why);
         } else {
@@ -139,7 +144,7 @@ impl World<'_> {
         for peer in &session.peers {
             let rate = self.rate_of(peer.score.rate);
             let mut ahead = 0;
-            for part in &peer.queue {
+            for part in peer.queue.as_slice() {
                 let left = self.left_of(*part);
                 ahead += left;
                 let of_chunk =
@@ -156,10 +161,13 @@ impl World<'_> {
     }
 
     /// Bytes of a chunk that peers and the seed still owe.
-    fn left_of_chunk(&mut self, session: &Session, index: u32) -> u64 {
-        let of_chunk = |owner| matches!(owner, super::session::Owner::Viewing { chunk, .. } if chunk == index);
+    fn left_of_chunk(&mut self, session: &Session, chunk: Chunk) -> u64 {
+        if chunk.coming == 0 {
+            return 0;
+        }
+        let of_chunk = |owner| matches!(owner, super::session::Owner::Viewing { chunk: of, .. } if of == chunk.index);
         let mut left = 0;
-        for part in session.peers.iter().flat_map(|peer| &peer.queue) {
+        for part in session.peers.iter().flat_map(|peer| peer.queue.as_slice()) {
             if of_chunk(self.parts[*part].owner) {
                 left += self.left_of(*part);
             }
@@ -178,18 +186,21 @@ impl World<'_> {
         if measured == 0 { self.model.select.peer_rate } else { measured }
     }
 
-    /// Connected holders of a chunk that could take `bytes` of it now.
-    fn find(&self, session: &Session, chunk: Chunk, deadline: Mono, bytes: u64) -> Found {
-        let now = Mono(self.now);
-        let mut found = Found::default();
+    /// Whether a source is connected and has a chunk.
+    fn is_holder(&self, peer: &Peer, index: u32) -> bool {
+        !peer.done && peer.ready <= self.now && self.has(&peer.holding, index)
+    }
+
+    /// Connected holders of a chunk that could take what is open of it now.
+    fn find(&self, session: &Session, chunk: Chunk, deadline: Mono, found: &mut Found) {
+        let (now, bytes) = (Mono(self.now), chunk.open);
+        found.clear();
         for (place, peer) in session.peers.iter().enumerate() {
-            if peer.done || peer.ready > now.0 || !self.has(peer.home, session.programme, chunk.index) {
+            if !self.is_holder(peer, chunk.index) {
                 continue;
             }
-            let state = &self.fleet.homes[peer.home as usize];
-            let gives = !state.traits.has(Traits::FREE_RIDER) && self.fleet.uplink(self.model, peer.home) > 0;
             found.holders += 1;
-            if !gives || peer.queue.len() >= QUEUE || !self.fleet.may_send(self.model, peer.home) {
+            if !peer.gives || peer.queue.is_full() || !self.fleet.may_send(self.model, peer.home) {
                 found.busy += 1;
                 continue;
             }
@@ -201,7 +212,6 @@ impl World<'_> {
             let rank = Rank::new(Source::Peer(device(peer.home)), &info(outlook.rtt), arrival, in_time, false);
             found.candidates.push(Candidate { peer: Some(place), rank, in_time, outlook });
         }
-        found
     }
 
     fn ask_one(&mut self, place: u32, session: &mut Session, index: u32, from: Candidate, bytes: u64, why: Why) {
@@ -219,12 +229,12 @@ impl World<'_> {
         Time::MAX
     }
 
-    fn in_order(&mut self, place: u32, session: &mut Session, chunk: Chunk) -> Time {
+    fn in_order(&mut self, place: u32, session: &mut Session, chunk: Chunk, found: &mut Found) -> Time {
         let deadline = session.deadline(chunk.index, self.model.chunk);
         let late = deadline.saturating_sub(in_order::LATE.0);
-        let found = self.find(session, chunk, Mono(Time::MAX), chunk.open);
+        self.find(session, chunk, Mono(Time::MAX), found);
         if late <= self.now || found.holders == 0 {
-            let why = self.reason(session, chunk, &found);
+            let why = self.reason(session, chunk, found);
             self.take_all(place, session, chunk.index);
             let open = session.chunk(chunk.index).map_or(0, |chunk| chunk.open);
             if open > 0 {
@@ -240,7 +250,7 @@ impl World<'_> {
         self.look_again(Mono(late))
     }
 
-    fn windows(&mut self, place: u32, session: &mut Session, chunk: Chunk) -> Time {
+    fn windows(&mut self, place: u32, session: &mut Session, chunk: Chunk, found: &mut Found) -> Time {
         let deadline = session.deadline(chunk.index, self.model.chunk);
         if chunk.open == 0 {
             return Time::MAX;
@@ -248,8 +258,8 @@ impl World<'_> {
         if deadline <= self.now + windows::HIGH_DEMAND.0 {
             return self.all_from_seed(place, session, chunk, Why::Rule);
         }
-        let found = self.find(session, chunk, Mono(Time::MAX), chunk.open);
-        let busy: usize = session.peers.iter().map(|peer| peer.queue.len()).sum();
+        self.find(session, chunk, Mono(Time::MAX), found);
+        let busy: usize = session.peers.iter().map(|peer| peer.queue.as_slice().len()).sum();
         let least = found.candidates.iter().map(|other| other.outlook.ahead).min();
         let idle: Vec<_> = found.candidates.iter().filter(|other| Some(other.outlook.ahead) == least).collect();
         if busy < windows::PEER_REQUESTS && !idle.is_empty() {
@@ -259,12 +269,12 @@ impl World<'_> {
         self.look_again(Mono(deadline - windows::HIGH_DEMAND.0))
     }
 
-    fn deadlines(&mut self, place: u32, session: &mut Session, chunk: Chunk) -> Time {
+    fn deadlines(&mut self, place: u32, session: &mut Session, chunk: Chunk, found: &mut Found) -> Time {
         if chunk.open == 0 {
             return Time::MAX;
         }
         let now = Mono(self.now);
-        let mut found = self.find(session, chunk, Mono(Time::MAX), chunk.open);
+        self.find(session, chunk, Mono(Time::MAX), found);
         let outlook = self.seed_outlook(session);
         let rank = Rank::new(Source::Seed, &info(outlook.rtt), outlook.arrival(now, chunk.open), true, false);
         found.candidates.push(Candidate { peer: None, rank, in_time: true, outlook });
@@ -279,7 +289,7 @@ impl World<'_> {
     /// Takes everything of a chunk from peers.
     fn take_all(&mut self, place: u32, session: &mut Session, index: u32) {
         let owner = super::session::Owner::Viewing { session: place, chunk: index };
-        let parts = session.peers.iter().flat_map(|peer| &peer.queue).copied();
+        let parts = session.peers.iter().flat_map(|peer| peer.queue.as_slice()).copied();
         let parts: Vec<u32> = parts.filter(|part| self.parts[*part].owner == owner).collect();
         for part in parts {
             self.withdraw(session, part);

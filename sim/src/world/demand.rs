@@ -53,6 +53,8 @@ impl World<'_> {
         let mut session = Session {
             home,
             programme,
+            begins: self.catalogue.begins(programme),
+            own: self.is_own(home, programme).then(|| self.holding(home, programme)),
             number,
             head: false,
             measured: now >= self.model.measured_from,
@@ -88,6 +90,12 @@ impl World<'_> {
         let home = self.rng.below(u64::from(self.model.homes), Purpose::Watcher, number, 0) as u32;
         let programme = self.programme_for(home, number)?;
         Some((home, programme, self.model.chunks_watched(self.rng, number)))
+    }
+
+    /// Whether a home recorded a programme.
+    fn is_own(&self, home: u32, programme: Programme) -> bool {
+        let day = day(self.catalogue.begins(programme));
+        self.catalogue.recorded(home, day).any(|recorded| recorded == programme)
     }
 
     /// What this viewing is of: of the recordings that are there, new ones more often than old ones.

@@ -1,11 +1,14 @@
 //! How a viewing gets its chunks: which are wanted, what arrives, what breaks off.
 
+use std::ops::Range;
+
 use aftercast_protocol::limits::GROUP_BYTES;
 use aftercast_protocol::time::{Micros, Mono};
 
 use super::clock::{SECOND, Time};
 use super::fleet::Traits;
-use super::session::{Chunk, Owner, Part, Peer, SEED, Session};
+use super::holding::Holding;
+use super::session::{Chunk, Owner, Part, Peer, Queue, SEED, Session};
 use super::why::Why;
 use super::{Event, World};
 use crate::rng::Purpose;
@@ -29,7 +32,7 @@ impl World<'_> {
     /// A viewing begins.
     pub(super) fn begin(&mut self, mut session: Box<Session>) {
         let now = self.now;
-        let here = self.is_own(&session) && self.has(session.home, session.programme, 0);
+        let here = session.own.is_some_and(|own| self.has(&own, 0));
         self.tally.began(&session);
         let started = if here {
             now + self.model.player
@@ -52,16 +55,9 @@ impl World<'_> {
         self.pump(place, session);
     }
 
-    /// Whether the viewer's own device recorded it.
-    fn is_own(&self, session: &Session) -> bool {
-        let day = super::clock::day(self.catalogue.begins(session.programme));
-        self.catalogue.recorded(session.home, day).any(|recorded| recorded == session.programme)
-    }
-
     /// When a chunk can be had from others.
     fn published(&self, session: &Session, index: u32) -> Time {
-        let begins = self.catalogue.begins(session.programme);
-        begins + (u64::from(index) + 1) * self.model.chunk + PUBLISHED
+        session.begins + (u64::from(index) + 1) * self.model.chunk + PUBLISHED
     }
 
     /// Does what there is to do for a viewing, and puts it back into its place.
@@ -100,7 +96,7 @@ impl World<'_> {
     /// Opens what is within the read-ahead; gives when there is more to open.
     fn open(&mut self, session: &mut Session) -> Time {
         let (now, chunk) = (self.now, self.model.chunk);
-        let own = session.next < session.until && self.is_own(session);
+        let own = session.own.filter(|_| session.next < session.until);
         loop {
             if session.next >= session.until {
                 if session.left == 0 || !session.chunks.is_empty() {
@@ -112,18 +108,13 @@ impl World<'_> {
                 }
                 self.jump(session);
             }
-            let index = session.next;
-            let published = self.published(session, index);
-            if own && published <= now + PUBLISHED && self.has(session.home, session.programme, index) {
-                self.tally.local(session, self.model.chunk_bytes, now);
-                self.tally.chunks += 1;
-                if let Some(since) = session.jumped.take() {
-                    session.anchor = now + self.model.player;
-                    self.tally.jumped(session, now + self.model.player - since);
-                }
-                session.next += 1;
+            let run = own.map_or(0, |own| self.run_of(&own, session.next..session.until));
+            if run > 0 {
+                self.play_own(session, run);
                 continue;
             }
+            let index = session.next;
+            let published = self.published(session, index);
             let wanted = session.deadline(index, chunk).saturating_sub(self.read_ahead()).max(published);
             if wanted > now {
                 return wanted;
@@ -140,12 +131,29 @@ impl World<'_> {
         }
     }
 
+    /// How many of these chunks, from the first on, are there.
+    fn run_of(&self, own: &Holding, indexes: Range<u32>) -> u32 {
+        indexes.take_while(|index| self.has(own, *index)).map(|_| 1).sum()
+    }
+
+    /// The next so many chunks come from the viewer's own disk.
+    fn play_own(&mut self, session: &mut Session, chunks: u32) {
+        let now = self.now;
+        self.tally.local(session, u64::from(chunks) * self.model.chunk_bytes, now);
+        self.tally.chunks += u64::from(chunks);
+        if let Some(since) = session.jumped.take() {
+            session.anchor = now + self.model.player;
+            self.tally.jumped(session, now + self.model.player - since);
+        }
+        session.next += chunks;
+    }
+
     /// The viewer jumps to another place.
     fn jump(&mut self, session: &mut Session) {
         let now = self.now;
         session.jumps += 1;
-        let begins = self.catalogue.begins(session.programme);
-        let broadcast = (now.saturating_sub(begins + PUBLISHED) / self.model.chunk).min(u64::from(self.model.chunks()));
+        let broadcast =
+            (now.saturating_sub(session.begins + PUBLISHED) / self.model.chunk).min(u64::from(self.model.chunks()));
         let broadcast = u32::try_from(broadcast).unwrap_or(u32::MAX).max(1);
         let target = self.rng.below(u64::from(broadcast), Purpose::Seek, session.number, u64::from(session.jumps));
         let target = target as u32;
@@ -208,10 +216,17 @@ impl World<'_> {
                 owed: 0,
                 done: false,
                 queue: Default::default(),
+                holding: self.holding(home, session.programme),
+                gives: self.gives(home),
             });
         }
-        session.peers.retain(|peer| !peer.done || !peer.queue.is_empty());
+        session.peers.retain(|peer| !peer.done || !peer.queue.as_slice().is_empty());
         session.probe_at
+    }
+
+    /// Whether a home sends anything.
+    fn gives(&self, home: u32) -> bool {
+        !self.fleet.homes[home as usize].traits.has(Traits::FREE_RIDER) && self.fleet.uplink(self.model, home) > 0
     }
 
     /// Asks a connected source for a part of a chunk.
@@ -233,8 +248,8 @@ impl World<'_> {
         let part = Part { owner, from: source.home, transfer: None, bytes: sent, since: now, asked: now, expected };
         let part = self.parts.put(part);
         source.owed += sent;
-        source.queue.push_back(part);
-        let alone = source.queue.len() == 1;
+        let alone = source.queue.as_slice().is_empty();
+        source.queue.push(part);
         if let Some(chunk) = session.chunk(index) {
             chunk.open -= sent;
             chunk.coming += sent;
@@ -277,7 +292,7 @@ impl World<'_> {
                     self.note_delivery(&session, chunk, bytes, true);
                 } else {
                     self.came(&mut session, (part, chunk), from, bytes, (since, asked, expected));
-                    self.next_in_queue(&session, from);
+                    self.next_in_queue(&mut session, from);
                 }
                 if from != SEED && self.fleet.homes[from as usize].traits.has(Traits::POLLUTER) {
                     self.reopen(&mut session, chunk, bytes, 0);
@@ -304,9 +319,9 @@ impl World<'_> {
             self.tally.peer(session, bytes, now);
             self.note_delivery(session, chunk, bytes, false);
         }
-        let Some(peer) = session.peers.iter_mut().find(|peer| peer.home == from) else { return };
+        let Some(peer) = session.peer(from) else { return };
         peer.owed -= bytes;
-        peer.queue.retain(|other| *other != part);
+        peer.queue.remove(part);
         if polluter {
             self.tally.banned += 1;
             peer.done = true;
@@ -317,8 +332,8 @@ impl World<'_> {
     }
 
     /// The next part that a source was asked for goes on its line.
-    fn next_in_queue(&mut self, session: &Session, from: u32) {
-        let next = session.peers.iter().find(|peer| peer.home == from).and_then(|peer| peer.queue.front().copied());
+    fn next_in_queue(&mut self, session: &mut Session, from: u32) {
+        let next = session.peer(from).and_then(|peer| peer.queue.as_slice().first().copied());
         if let Some(part) = next.filter(|part| self.parts[*part].transfer.is_none()) {
             self.send(part);
         }
@@ -333,12 +348,12 @@ impl World<'_> {
             Owner::Viewing { session: place, chunk } => {
                 let Some(mut session) = self.sessions[place].take() else { return };
                 self.give_up(&mut session, part, chunk, bytes, left);
-                let mut waiting = Vec::new();
-                if let Some(peer) = session.peers.iter_mut().find(|peer| peer.home == from) {
+                let mut waiting = Queue::default();
+                if let Some(peer) = session.peer(from) {
                     peer.done = true;
-                    waiting = peer.queue.drain(..).collect();
+                    waiting = std::mem::take(&mut peer.queue);
                 }
-                for part in waiting {
+                for &part in waiting.as_slice() {
                     let Part { owner, bytes, .. } = self.parts[part];
                     self.parts.free(part);
                     if let Owner::Viewing { chunk, .. } = owner {
@@ -370,9 +385,9 @@ impl World<'_> {
         self.tally.peer(session, got, now);
         self.note_delivery(session, index, got, false);
         self.tally.thrown(session, bytes - left - got);
-        if let Some(peer) = session.peers.iter_mut().find(|peer| peer.home == from) {
+        if let Some(peer) = session.peer(from) {
             peer.owed -= bytes;
-            peer.queue.retain(|other| *other != part);
+            peer.queue.remove(part);
         }
         self.reopen(session, index, bytes, got);
         bytes - got
@@ -395,7 +410,7 @@ impl World<'_> {
         let now = self.now;
         let way = match from {
             SEED => 0,
-            home => session.peers.iter().find(|peer| peer.home == home).map_or(0, |peer| peer.rtt),
+            home => session.peer(home).map_or(0, |peer| peer.rtt),
         };
         let Some(chunk) = session.chunk(index) else { return };
         chunk.coming -= bytes;

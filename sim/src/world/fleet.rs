@@ -8,7 +8,7 @@ use aftercast_protocol::time::UnixMillis;
 
 use super::clock::{DAY, HOUR, MINUTE, Time};
 use super::model::{CERTAIN, DeviceKind, LineKind, Model};
-use crate::rng::{Purpose, Rng};
+use crate::rng::{Draws, Purpose, Rng};
 
 /// A home is off for a part of such a stretch when it fails by itself.
 const STRETCH: Time = 30 * MINUTE;
@@ -121,7 +121,17 @@ impl Fleet {
 
     /// Whether a home's device is there for others.
     pub fn is_on(&self, model: &Model, home: u32, at: Time) -> bool {
-        self.off_at(model, home, at) > at
+        let state = &self.homes[home as usize];
+        let departed = state.traits.has(Traits::DEPARTING) && model.departs_at <= at;
+        !departed
+            && !self.is_cut_off(state.region, at)
+            && (model.churn == 0 || self.failures(home).below(CERTAIN, at / STRETCH) >= model.churn)
+            && self.window_ends(model, home, at) > at
+    }
+
+    /// When a home's device fails.
+    fn failures(&self, home: u32) -> Draws {
+        self.rng.draws(Purpose::Failure, u64::from(home))
     }
 
     /// From when on it is not there: now, where it is not there now.
@@ -137,7 +147,8 @@ impl Fleet {
             return until;
         }
         let first = at / STRETCH;
-        let fails = |stretch: &u64| self.rng.below(CERTAIN, Purpose::Failure, u64::from(home), *stretch) < model.churn;
+        let failures = self.failures(home);
+        let fails = |stretch: &u64| failures.below(CERTAIN, *stretch) < model.churn;
         let failure = (first..=(until.min(at + HORIZON) / STRETCH)).find(fails);
         failure.map_or(until, |stretch| until.min((stretch * STRETCH).max(at)))
     }
@@ -149,33 +160,20 @@ impl Fleet {
             return Time::MAX;
         }
         let today = at / DAY;
+        let (lengths, middles) =
+            [Purpose::On, Purpose::Off].map(|purpose| self.rng.draws(purpose, u64::from(home))).into();
+        let kind = self.homes[home as usize].device;
         let ends = [today.saturating_sub(1), today].into_iter().filter_map(|day| {
-            let (begin, end) = self.window(home, day, on);
+            let (begin, end) = window(kind, day, on, lengths, middles);
             (begin <= at && at < end).then_some(end)
         });
         ends.max().unwrap_or(at)
     }
 
-    /// When a device is on that is on for `on` a day: around the evening for those that are on when watched, around the
-    /// afternoon for those that are off at night.
-    fn window(&self, home: u32, day: u64, on: Time) -> (Time, Time) {
-        let kind = self.homes[home as usize].device;
-        let (middle, spread) = match kind {
-            1 => (20 * HOUR, 5 * HOUR),
-            2 => (16 * HOUR, 8 * HOUR),
-            _ => (15 * HOUR, 3 * HOUR),
-        };
-        let draw = |purpose, below| self.rng.below(below, purpose, u64::from(home), day);
-        let length = on - on / 4 + draw(Purpose::On, on / 2 + 1);
-        let middle = middle + draw(Purpose::Off, spread) - spread / 2;
-        let begin = day * DAY + middle;
-        (begin - (length / 2).min(begin), begin + length / 2)
-    }
-
     /// What may still be sent, by the rule that ships.
     pub fn may_send(&self, model: &Model, home: u32) -> bool {
-        let state = &self.homes[home as usize];
-        state.usage.exhausted(&self.device(model, home).budgets).is_none()
+        // Where nobody has a budget, nobody's usage is looked up: homes are many, and far apart in memory.
+        !model.budgeted || self.homes[home as usize].usage.exhausted(&self.device(model, home).budgets).is_none()
     }
 
     /// Counts what a home sends.
@@ -208,6 +206,20 @@ fn home(model: &Model, rng: Rng, number: u64) -> Home {
         sent: 0,
         usage: Usage::default(),
     }
+}
+
+/// When a device is on that is on for `on` a day: around the evening for those that are on when watched, around the
+/// afternoon for those that are off at night.
+fn window(kind: u8, day: u64, on: Time, lengths: Draws, middles: Draws) -> (Time, Time) {
+    let (middle, spread) = match kind {
+        1 => (20 * HOUR, 5 * HOUR),
+        2 => (16 * HOUR, 8 * HOUR),
+        _ => (15 * HOUR, 3 * HOUR),
+    };
+    let length = on - on / 4 + lengths.below(on / 2 + 1, day);
+    let middle = middle + middles.below(spread, day) - spread / 2;
+    let begin = day * DAY + middle;
+    (begin - (length / 2).min(begin), begin + length / 2)
 }
 
 /// Outages of a region during the run: each half-hour has its chance.

@@ -34,13 +34,14 @@ pub struct Lines {
 }
 
 impl Lines {
-    fn open(&mut self, home: u32, rate: u64, off_at: Time) -> u32 {
-        let line = SharedLine::new(rate);
+    fn open(&mut self, now: Time, home: u32, rate: u64, off_at: Time) -> u32 {
         if let Some(place) = self.free.pop() {
             let slot = &mut self.all[place as usize];
-            (slot.home, slot.line, slot.off_at, slot.due) = (home, line, off_at, Time::MAX);
+            (slot.home, slot.off_at, slot.due) = (home, off_at, Time::MAX);
+            slot.line.set_rate(now, rate);
             return place;
         }
+        let line = SharedLine::new(rate);
         let place = u32::try_from(self.all.len()).expect("fewer lines than homes");
         self.all.push(Line { home, line, parts: Vec::new(), off_at, due: Time::MAX, epoch: 0 });
         place
@@ -77,7 +78,7 @@ impl World<'_> {
             if let Some(place) = self.lines.seed {
                 return place;
             }
-            let place = self.lines.open(SEED, self.model.egress.unwrap_or(u64::MAX), Time::MAX);
+            let place = self.lines.open(self.now, SEED, self.model.egress.unwrap_or(u64::MAX), Time::MAX);
             self.lines.seed = Some(place);
             return place;
         }
@@ -86,7 +87,7 @@ impl World<'_> {
             return sending;
         }
         let (rate, off_at) = (self.fleet.uplink(self.model, home), self.fleet.off_at(self.model, home, self.now));
-        let place = self.lines.open(home, rate, off_at);
+        let place = self.lines.open(self.now, home, rate, off_at);
         self.fleet.homes[home as usize].sending = place;
         place
     }

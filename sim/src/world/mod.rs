@@ -25,6 +25,7 @@ mod demand;
 mod fetch;
 mod fleet;
 mod group;
+mod holding;
 mod lines;
 mod model;
 mod places;
@@ -43,7 +44,7 @@ pub use tally::Tally;
 pub use watch::Interval;
 pub use why::Why;
 
-use catalogue::{Catalogue, Programme};
+use catalogue::Catalogue;
 use clock::{MINUTE, Time};
 use fleet::Fleet;
 use group::Group;
@@ -99,6 +100,8 @@ pub struct World<'a> {
     watch: watch::Watch,
     /// The viewings, where they are not drawn.
     script: Option<&'a [script::Viewing]>,
+    /// What [`World::choose`] works with, kept for its memory.
+    found: choice::Found,
     events: u64,
     most_sessions: usize,
     most_bytes: usize,
@@ -143,6 +146,7 @@ impl<'a> World<'a> {
             recorded: Recorded::default(),
             watch: watch::Watch::default(),
             script: None,
+            found: choice::Found::default(),
             events: 0,
             most_sessions: 0,
             most_bytes: 0,
@@ -209,7 +213,7 @@ impl<'a> World<'a> {
     /// Bytes of memory in use, as counted: what grows with homes.
     fn footprint(&self) -> usize {
         let homes = self.fleet.homes.capacity() * size_of::<fleet::Home>();
-        let session = size_of::<Session>() + self.model.holders * (size_of::<session::Peer>() + 32) + 256;
+        let session = size_of::<Session>() + self.model.holders * size_of::<session::Peer>() + 256;
         let sessions = self.sessions.capacity() * size_of::<usize>() + self.sessions.len() * session;
         let events = self.calendar.len() * (size_of::<Event>() + 16);
         homes
@@ -218,28 +222,5 @@ impl<'a> World<'a> {
             + self.parts.capacity() * size_of::<Part>()
             + self.lines.footprint()
             + events
-    }
-
-    /// Whether a home that recorded a programme has this chunk of it still, and whole.
-    fn has(&self, home: u32, programme: Programme, index: u32) -> bool {
-        self.could_have(home, programme, index, self.now)
-    }
-
-    /// Whether it has it now, and had not deleted it at that time.
-    fn could_have(&self, home: u32, programme: Programme, index: u32, at: Time) -> bool {
-        let begins = self.catalogue.begins(programme);
-        let broadcast = begins + u64::from(index) * self.model.chunk;
-        if broadcast + self.model.chunk > self.now
-            || at.saturating_sub(begins) > self.fleet.device(self.model, home).keeps
-        {
-            return false;
-        }
-        let luck = self.rng.below(
-            model::CERTAIN,
-            crate::rng::Purpose::Absence,
-            u64::from(home) << 32 | u64::from(programme.0),
-            u64::from(index),
-        );
-        luck >= self.model.missing && !self.fleet.is_cut_off(self.fleet.homes[home as usize].region, broadcast)
     }
 }

@@ -85,6 +85,8 @@ pub struct Model {
     pub damaged: u64,
     /// Kinds of device.
     pub devices: [DeviceKind; DEVICES],
+    /// Whether any kind may send only so much.
+    pub budgeted: bool,
     /// Cumulative shares of the kinds.
     pub device_shares: [u64; DEVICES],
     /// Kinds of line.
@@ -183,6 +185,7 @@ impl Model {
             missing: chance(plan.recording.damaged_share * (1.0 - plan.recording.repaired_share)),
             damaged: chance(plan.recording.damaged_share),
             devices: devices.map(|device| device_kind(plan, device)),
+            budgeted: devices.iter().any(|device| device.day_budget_gb > 0.0 || device.month_budget_gb > 0.0),
             device_shares: cumulative(devices.map(|device| device.share)),
             lines: access.map(line_kind),
             line_shares: cumulative(access.map(|line| line.share)),

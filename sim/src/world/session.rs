@@ -6,6 +6,7 @@ use aftercast_protocol::score::Score;
 
 use super::catalogue::Programme;
 use super::clock::Time;
+use super::holding::Holding;
 use super::why::Why;
 use crate::engine::TransferId;
 
@@ -16,6 +17,10 @@ pub struct Session {
     pub home: u32,
     /// What is watched.
     pub programme: Programme,
+    /// When that began.
+    pub begins: Time,
+    /// The viewer's own recording of it.
+    pub own: Option<Holding>,
     /// Number of the viewing: its luck.
     pub number: u64,
     /// Whether it began with a small first piece instead of the first chunk.
@@ -74,7 +79,47 @@ pub struct Peer {
     /// Never to be asked again: it lied, or is gone.
     pub done: bool,
     /// Parts it has been asked for, in order; the first is on its line.
-    pub queue: VecDeque<u32>,
+    pub queue: Queue,
+    /// What it has of the programme.
+    pub holding: Holding,
+    /// Whether it sends at all.
+    pub gives: bool,
+}
+
+/// Parts that a source is asked for at once: one on its way, and one behind it.
+const QUEUE: usize = 2;
+
+/// Parts that a source has been asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Queue {
+    parts: [u32; QUEUE],
+    len: u8,
+}
+
+impl Queue {
+    /// In order.
+    pub fn as_slice(&self) -> &[u32] {
+        &self.parts[..usize::from(self.len)]
+    }
+
+    /// Whether it is asked for no more.
+    pub fn is_full(&self) -> bool {
+        usize::from(self.len) == QUEUE
+    }
+
+    /// One more, where it is not full.
+    pub fn push(&mut self, part: u32) {
+        self.parts[usize::from(self.len)] = part;
+        self.len += 1;
+    }
+
+    /// One less, if it is there.
+    pub fn remove(&mut self, part: u32) {
+        if let Some(place) = self.as_slice().iter().position(|other| *other == part) {
+            self.parts.copy_within(place + 1.., place);
+            self.len -= 1;
+        }
+    }
 }
 
 /// A chunk under way.
@@ -98,6 +143,11 @@ impl Session {
     /// When a chunk is to be played.
     pub fn deadline(&self, index: u32, chunk: Time) -> Time {
         self.anchor + u64::from(index.saturating_sub(self.base)) * chunk
+    }
+
+    /// A source.
+    pub fn peer(&mut self, home: u32) -> Option<&mut Peer> {
+        self.peers.iter_mut().find(|peer| peer.home == home)
     }
 
     /// A chunk under way.

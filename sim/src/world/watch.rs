@@ -122,7 +122,7 @@ impl World<'_> {
             && !traits.has(Traits::FREE_RIDER)
             && !traits.has(Traits::POLLUTER)
             && self.fleet.meet(self.model, home, to)
-            && self.could_have(home, programme, index, begins)
+            && self.could_have(&self.holding(home, programme), index, begins)
             && (self.fleet.is_on(self.model, home, begins)
                 || self.fleet.is_on(self.model, home, self.now)
                 || self.fleet.is_on(self.model, home, (begins + self.now) / 2)
