@@ -8,7 +8,7 @@
 //!   many small pieces, each to the earliest, come to.
 //! - From the seed's takeover time on, it takes what is open, and what peers would bring too late.
 
-use aftercast_protocol::select::rules::{Outlook, Rank, doubt, seed_lead};
+use aftercast_protocol::select::rules::{Outlook, Rank, seed_lead};
 use aftercast_protocol::select::{Source, SourceInfo};
 use aftercast_protocol::time::{Micros, Mono};
 use aftercast_protocol::{ids::DeviceId, limits::MAX_LANES};
@@ -142,7 +142,7 @@ impl World<'_> {
         let now = self.now;
         let mut late = Vec::new();
         for peer in &session.peers {
-            let rate = self.rate_of(peer.score.rate);
+            let rate = peer.outlook.rate;
             let mut ahead = 0;
             for part in peer.queue.as_slice() {
                 let left = self.left_of(*part);
@@ -176,14 +176,10 @@ impl World<'_> {
     }
 
     fn seed_outlook(&self, session: &Session) -> Outlook {
-        let line = self.fleet.line(self.model, session.home);
+        let line = &session.line;
         let rtt = Micros(line.rtt + self.model.seed_rtt);
         let rate = line.down.min(self.model.egress.unwrap_or(u64::MAX)).max(1);
         Outlook { rtt, rate, ahead: 0, doubt: Micros(0) }
-    }
-
-    fn rate_of(&self, measured: u64) -> u64 {
-        if measured == 0 { self.model.select.peer_rate } else { measured }
     }
 
     /// Whether a source is connected and has a chunk.
@@ -204,9 +200,8 @@ impl World<'_> {
                 found.busy += 1;
                 continue;
             }
-            let rate = self.rate_of(peer.score.rate);
-            found.together += rate;
-            let outlook = Outlook { rtt: Micros(peer.rtt), rate, ahead: peer.owed, doubt: doubt(&peer.score) };
+            let outlook = peer.outlook;
+            found.together += outlook.rate;
             let arrival = outlook.arrival(now, bytes);
             let in_time = arrival <= deadline;
             let rank = Rank::new(Source::Peer(device(peer.home)), &info(outlook.rtt), arrival, in_time, false);

@@ -52,6 +52,7 @@ impl World<'_> {
         }
         let mut session = Session {
             home,
+            line: *self.fleet.line(self.model, home),
             programme,
             begins: self.catalogue.begins(programme),
             own: self.is_own(home, programme).then(|| self.holding(home, programme)),

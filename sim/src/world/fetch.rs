@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use aftercast_protocol::limits::GROUP_BYTES;
+use aftercast_protocol::select::rules::Outlook;
 use aftercast_protocol::time::{Micros, Mono};
 
 use super::clock::{SECOND, Time};
@@ -37,7 +38,7 @@ impl World<'_> {
         let started = if here {
             now + self.model.player
         } else {
-            let line = self.fleet.line(self.model, session.home);
+            let line = session.line;
             let rtt = line.rtt + self.model.seed_rtt;
             let bytes = self.model.head_bytes;
             let picture =
@@ -204,16 +205,15 @@ impl World<'_> {
                 session.unreached += 1;
                 continue;
             }
-            let rtt = self.fleet.line(self.model, home).rtt + self.fleet.line(self.model, session.home).rtt;
+            let rtt = self.fleet.line(self.model, home).rtt + session.line.rtt;
             // Dial and lanes take two round trips, and a hole its time.
             let routed = self.fleet.homes[home as usize].reach > 0 && self.fleet.homes[session.home as usize].reach > 0;
             let ready = now + 2 * rtt + if routed { HOLE } else { 0 };
             session.peers.push(Peer {
                 home,
                 ready,
-                rtt,
+                outlook: Outlook { rtt: Micros(rtt), rate: self.model.select.peer_rate, ahead: 0, doubt: Micros(0) },
                 score: Default::default(),
-                owed: 0,
                 done: false,
                 queue: Default::default(),
                 holding: self.holding(home, session.programme),
@@ -247,7 +247,7 @@ impl World<'_> {
         let owner = Owner::Viewing { session: place, chunk: index };
         let part = Part { owner, from: source.home, transfer: None, bytes: sent, since: now, asked: now, expected };
         let part = self.parts.put(part);
-        source.owed += sent;
+        source.outlook.ahead += sent;
         let alone = source.queue.as_slice().is_empty();
         source.queue.push(part);
         if let Some(chunk) = session.chunk(index) {
@@ -263,7 +263,7 @@ impl World<'_> {
     pub(super) fn ask_seed(&mut self, place: u32, session: &mut Session, index: u32, bytes: u64, why: Why) {
         let now = self.now;
         let owner = Owner::Viewing { session: place, chunk: index };
-        let line = self.fleet.line(self.model, session.home);
+        let line = session.line;
         let rtt = line.rtt + self.model.seed_rtt;
         if let Some(chunk) = session.chunk(index) {
             (chunk.open, chunk.coming, chunk.why) = (chunk.open - bytes, chunk.coming + bytes, why);
@@ -320,15 +320,14 @@ impl World<'_> {
             self.note_delivery(session, chunk, bytes, false);
         }
         let Some(peer) = session.peer(from) else { return };
-        peer.owed -= bytes;
+        peer.outlook.ahead -= bytes;
         peer.queue.remove(part);
         if polluter {
             self.tally.banned += 1;
             peer.done = true;
             return;
         }
-        peer.score.record_rate(bytes, Micros((now - since).max(1)));
-        peer.score.record_success(Micros(expected), Micros(now - asked), true);
+        peer.sent(bytes, Micros((now - since).max(1)), Micros(expected), Micros(now - asked));
     }
 
     /// The next part that a source was asked for goes on its line.
@@ -386,7 +385,7 @@ impl World<'_> {
         self.note_delivery(session, index, got, false);
         self.tally.thrown(session, bytes - left - got);
         if let Some(peer) = session.peer(from) {
-            peer.owed -= bytes;
+            peer.outlook.ahead -= bytes;
             peer.queue.remove(part);
         }
         self.reopen(session, index, bytes, got);
@@ -410,7 +409,7 @@ impl World<'_> {
         let now = self.now;
         let way = match from {
             SEED => 0,
-            home => session.peer(home).map_or(0, |peer| peer.rtt),
+            home => session.peer(home).map_or(0, |peer| peer.outlook.rtt.0),
         };
         let Some(chunk) = session.chunk(index) else { return };
         chunk.coming -= bytes;

@@ -213,7 +213,9 @@ impl<'a> World<'a> {
     /// Bytes of memory in use, as counted: what grows with homes.
     fn footprint(&self) -> usize {
         let homes = self.fleet.homes.capacity() * size_of::<fleet::Home>();
-        let session = size_of::<Session>() + self.model.holders * size_of::<session::Peer>() + 256;
+        let session = size_of::<Session>()
+            + self.model.holders * (size_of::<session::Peer>() + size_of::<aftercast_protocol::score::Score>())
+            + 256;
         let sessions = self.sessions.capacity() * size_of::<usize>() + self.sessions.len() * session;
         let events = self.calendar.len() * (size_of::<Event>() + 16);
         homes

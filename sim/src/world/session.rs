@@ -3,10 +3,13 @@
 use std::collections::VecDeque;
 
 use aftercast_protocol::score::Score;
+use aftercast_protocol::select::rules::{Outlook, doubt};
+use aftercast_protocol::time::Micros;
 
 use super::catalogue::Programme;
 use super::clock::Time;
 use super::holding::Holding;
+use super::model::LineKind;
 use super::why::Why;
 use crate::engine::TransferId;
 
@@ -15,6 +18,8 @@ use crate::engine::TransferId;
 pub struct Session {
     /// Whose.
     pub home: u32,
+    /// Its line.
+    pub line: LineKind,
     /// What is watched.
     pub programme: Programme,
     /// When that began.
@@ -63,19 +68,17 @@ pub struct Session {
     pub stalled: Time,
 }
 
-/// A connected source.
+/// A connected source. A viewing looks through all of them for each chunk: it is small.
 #[derive(Debug)]
 pub struct Peer {
     /// Which home.
     pub home: u32,
     /// When its connection is up.
     pub ready: Time,
-    /// Round trip.
-    pub rtt: Time,
+    /// What follows from [`Self::score`], and what it owes.
+    pub outlook: Outlook,
     /// What is known of it, kept by the rules that ship.
-    pub score: Score,
-    /// Bytes asked for and not here.
-    pub owed: u64,
+    pub score: Box<Score>,
     /// Never to be asked again: it lied, or is gone.
     pub done: bool,
     /// Parts it has been asked for, in order; the first is on its line.
@@ -84,6 +87,15 @@ pub struct Peer {
     pub holding: Holding,
     /// Whether it sends at all.
     pub gives: bool,
+}
+
+impl Peer {
+    /// So many bytes came of it, all that was asked for, after so long.
+    pub fn sent(&mut self, bytes: u64, moving: Micros, expected: Micros, actual: Micros) {
+        self.score.record_rate(bytes, moving);
+        self.score.record_success(expected, actual, true);
+        (self.outlook.rate, self.outlook.doubt) = (self.score.rate, doubt(&self.score));
+    }
 }
 
 /// Parts that a source is asked for at once: one on its way, and one behind it.
