@@ -70,7 +70,7 @@ players: build
 		--hls-js "$$(.ci/players $(CARGO_TARGET_DIR)/players)"
 
 bench: build
-	cargo bench $(ALL) --profile dev --bench canonicalise --bench record --bench layout --bench readers --bench engine
+	cargo bench $(ALL) --profile dev --bench canonicalise --bench record --bench layout --bench readers --bench engine --bench fleet
 	@.ci/setup bench
 	@python=$$(protocol/net/benches/libtorrent/setup $(CARGO_TARGET_DIR)/libtorrent) && \
 		cargo bench $(ALL) --profile dev --bench carrier -- --quick $${python:+--libtorrent $$python}
