@@ -109,13 +109,6 @@ const FAULTS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "[broadcast]\nchunk_s = 40\n",
-        &[
-            "s.toml:2: broadcast.chunk_s does not fit: exchange.read_ahead_s is 30 seconds, shorter than one chunk of 40; \
-         write at least 40, or shorter chunks",
-        ],
-    ),
-    (
         "[broadcast]\nbitrate_mbps = 100\n",
         &[
             "s.toml:2: broadcast.bitrate_mbps does not fit: broadcast.chunk_s is 6 seconds, which at 100 Mb/s make chunks of \
