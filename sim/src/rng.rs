@@ -74,6 +74,8 @@ pub enum Purpose {
     Replication = 34,
     /// When a run is looked at closely.
     Snapshot = 35,
+    /// What an answer takes beside the lines.
+    Answer = 36,
 }
 
 /// Source of all chance in a run.

@@ -387,6 +387,9 @@ section! {
         rtt_ms: (f64 0.1..=5000.0), "ms", [20.0],
             "Round trip from a home's provider to the seed",
             "assumption: within one country";
+        answer_ms: (f64 0.0..=10_000.0), "ms", [12.0],
+            "What an answer takes beside the lines, on average: looked up, signed, and written down at the home",
+            "make calibrate: what forty real nodes on two cores add to a start, halved; its spread is that of two such answers";
         head_kb: (f64 0.0..=100_000.0), "kB", [900.0],
             "Size of the small first chunk that the seed sends to start playback",
             "assumption: six seconds at 1.2 Mb/s";

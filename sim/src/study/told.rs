@@ -108,9 +108,36 @@ fn metrics(plan: &Plan, runs: &[Run]) -> Vec<Metric> {
         "As if each day of the month were like the one that was run.",
     );
     c.add(Better::Lower, "Homes", "home_upload_max", "Upload of the busiest home", "GB per month", of_homes(1.0));
+    budgets(c);
     storage(plan, c);
     costs(plan, c, months);
     columns.all
+}
+
+/// Only where owners set budgets.
+fn budgets(c: &mut Columns) {
+    if c.runs.iter().all(|run| run.of_budget.is_empty()) {
+        return;
+    }
+    let of = |run: &Run, share: f64| {
+        let place = (run.of_budget.len() as f64 * share).ceil() as usize;
+        f64::from(run.of_budget.get(place.saturating_sub(1)).copied().unwrap_or(0)) / 1e6
+    };
+    let mean = |run: &Run| run.of_budget.iter().map(|part| f64::from(*part)).sum::<f64>() / 1e6;
+    explain(
+        c.add(Better::Lower, "Homes", "of_budget", "Upload of what owners allow, on average", "share", move |run| {
+            mean(run) / run.of_budget.len().max(1) as f64
+        }),
+        "Of the budget of a day or a month, whichever is less for the time that was run.",
+    );
+    c.add(
+        Better::Lower,
+        "Homes",
+        "of_budget_p95",
+        "Of what owners allow, 95 of 100 homes below",
+        "share",
+        move |run| of(run, 0.95),
+    );
 }
 
 /// Mb/s of one source, in means of so many minutes.

@@ -44,7 +44,7 @@ impl World<'_> {
             let picture =
                 (bytes * FIRST_MEDIA.min(self.model.chunk) / self.model.chunk).next_multiple_of(GROUP).min(bytes);
             // One round trip to begin the viewing, which says what to ask for, and one for that.
-            let first = 2 * rtt + picture * SECOND / line.down.max(1);
+            let first = 2 * rtt + self.answers(&session) + picture * SECOND / line.down.max(1);
             self.count_seed(&mut session, bytes, Why::Start, now + rtt + bytes * SECOND / line.down.max(1));
             // The small first piece stands for the first chunk.
             (session.head, session.next) = (true, 1);
@@ -54,6 +54,12 @@ impl World<'_> {
         session.anchor = started;
         let place = self.sessions.put(None);
         self.pump(place, session);
+    }
+
+    /// What the two answers at the beginning of a viewing take beside the lines.
+    fn answers(&self, session: &Session) -> Time {
+        let answer = |number| -self.rng.unit(Purpose::Answer, session.number, number).ln() * self.model.answer as f64;
+        (answer(0) + answer(1)) as Time
     }
 
     /// When a chunk can be had from others.
@@ -97,7 +103,6 @@ impl World<'_> {
     /// Opens what is within the read-ahead; gives when there is more to open.
     fn open(&mut self, session: &mut Session) -> Time {
         let (now, chunk) = (self.now, self.model.chunk);
-        let own = session.own.filter(|_| session.next < session.until);
         loop {
             if session.next >= session.until {
                 if session.left == 0 || !session.chunks.is_empty() {
@@ -109,7 +114,7 @@ impl World<'_> {
                 }
                 self.jump(session);
             }
-            let run = own.map_or(0, |own| self.run_of(&own, session.next..session.until));
+            let run = session.own.map_or(0, |own| self.run_of(&own, session.next..session.until));
             if run > 0 {
                 self.play_own(session, run);
                 continue;

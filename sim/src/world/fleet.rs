@@ -9,6 +9,7 @@ use aftercast_protocol::time::UnixMillis;
 use super::clock::{DAY, HOUR, MINUTE, Time};
 use super::model::{CERTAIN, DeviceKind, LineKind, Model};
 use crate::rng::{Draws, Purpose, Rng};
+use crate::theory::cost::MONTH_DAYS;
 
 /// A home is off for a part of such a stretch when it fails by itself.
 const STRETCH: Time = 30 * MINUTE;
@@ -103,6 +104,20 @@ impl Fleet {
         }
         let rate = u128::from(self.line(model, home).up) * u128::from(self.device(model, home).uplink_share);
         (rate / u128::from(CERTAIN)) as u64
+    }
+
+    /// What homes with a budget sent of what it allows for the time that is measured, in millionths, ascending.
+    pub fn of_budgets(&self, model: &Model) -> Vec<u32> {
+        let days = (model.ends - model.measured_from) as f64 / DAY as f64;
+        let allowed = model.devices.map(|kind| {
+            let day = kind.budgets.day.map(|bytes| bytes as f64 * days);
+            let month = kind.budgets.month.map(|bytes| bytes as f64 * days / MONTH_DAYS);
+            day.into_iter().chain(month).reduce(f64::min)
+        });
+        let used = |home: &Home| Some((home.sent as f64 / allowed[usize::from(home.device)]?.max(1.0) * 1e6) as u32);
+        let mut all: Vec<u32> = self.homes.iter().filter_map(used).collect();
+        all.sort_unstable();
+        all
     }
 
     /// Whether two homes come together: by their kinds, and the same at each attempt.

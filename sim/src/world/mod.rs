@@ -116,6 +116,8 @@ pub struct Run {
     pub recorded: Recorded,
     /// Bytes that each home sent while measured, ascending.
     pub sent: Vec<u64>,
+    /// Of each home whose owner set a budget: what it sent of what that allows for the time, in millionths, ascending.
+    pub of_budget: Vec<u32>,
     /// Intervals beside the least that any policy needs of the seed in them.
     pub intervals: Vec<Interval>,
     /// Bytes that homes have sent, measured or not.
@@ -190,6 +192,7 @@ impl<'a> World<'a> {
             tally: self.tally,
             recorded: self.recorded,
             sent,
+            of_budget: self.fleet.of_budgets(self.model),
             sent_in_all: self.fleet.sent,
             intervals: self.watch.seen,
             events: self.events,

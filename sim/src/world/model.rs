@@ -129,6 +129,8 @@ pub struct Model {
     pub egress: Option<u64>,
     /// Round trip from a home's provider to the seed.
     pub seed_rtt: Time,
+    /// What an answer takes beside the lines, on average.
+    pub answer: Time,
     /// Bytes of a head.
     pub head_bytes: u64,
     /// Chance that a home sends what is false.
@@ -207,6 +209,7 @@ impl Model {
             read_ahead: clock::from_seconds(plan.exchange.read_ahead_s),
             egress: (plan.seed.egress_mbps > 0.0).then_some((plan.seed.egress_mbps * 125_000.0) as u64),
             seed_rtt: clock::from_seconds(plan.seed.rtt_ms / 1000.0),
+            answer: clock::from_seconds(plan.seed.answer_ms / 1000.0),
             head_bytes: (plan.seed.head_kb * 1000.0) as u64,
             polluters: chance(plan.adversaries.polluters),
             report_liars: chance(plan.adversaries.report_liars),

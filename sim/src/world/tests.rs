@@ -142,6 +142,11 @@ fn nobody_sends_more_than_a_budget_and_what_is_under_way() {
     let most = run.sent.last().copied().unwrap_or(0);
     assert!(most > 0);
     assert!(most <= 200_000_000 + 20 * 5_000_000, "{most}");
+    assert_eq!(run.of_budget.len(), 300);
+    // Four hours are measured, so a sixth of the day's.
+    let part = |bytes: u64| bytes as f64 / (200e6 / 6.0) * 1e6;
+    let last = run.of_budget.last().map_or(0.0, |part| f64::from(*part));
+    assert!((last - part(most)).abs() <= 1.0, "{last} beside {}", part(most));
 }
 
 #[test]
