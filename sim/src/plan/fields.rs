@@ -389,7 +389,7 @@ section! {
             "assumption: within one country";
         answer_ms: (f64 0.0..=10_000.0), "ms", [12.0],
             "What an answer takes beside the lines, on average: looked up, signed, and written down at the home",
-            "make calibrate: what forty real nodes on two cores add to a start, halved; its spread is that of two such answers";
+            "our measurement of 2026 (make calibrate): half of what forty real nodes on two cores add to a start";
         head_kb: (f64 0.0..=100_000.0), "kB", [900.0],
             "Size of the small first chunk that the seed sends to start playback",
             "assumption: six seconds at 1.2 Mb/s";
