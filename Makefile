@@ -31,7 +31,7 @@ help:
 	@echo "make golden         the golden chunks once more, unoptimised and as a release"
 	@echo "make lint           format, clippy, docs, architecture"
 	@echo "make bench          measurements, each beside its alternative"
-	@echo "make players        plays a recording in VLC and in hls.js (installs both and Chromium)"
+	@echo "make players        plays a recording in VLC and in hls.js (installs VLC and hls.js)"
 	@echo "make playback       watches a recording over slow lines in real time: 15 minutes, and what a viewer saw"
 	@echo "make calibrate      lets forty real nodes enact a scenario and holds the simulator beside them: eight minutes"
 	@echo "make fuzz           fuzzes each target for SECONDS=60 (FUZZ=\"avc pes\": only these; MERGE=1: makes the corpus anew)"

@@ -271,8 +271,7 @@ impl Duties {
             };
             self.left = self.left.saturating_add(wanted.left);
             self.chunks.insert(cid, wanted);
-            self.waiting.insert(turn, cid, [].iter());
-            self.set_wake(cid, Some(now + self.cfg.gather));
+            self.enqueue(cid);
         }
         for holder in holders {
             self.add_holder(cid, *holder);
@@ -337,7 +336,6 @@ impl Duties {
             return;
         }
         match reason {
-            // It is under way, so it does not wait on this device's account.
             FailReason::NotFound | FailReason::Lied => {
                 wanted.holders.remove(&device);
             }
@@ -504,8 +502,11 @@ impl Duties {
         while self.pulled.len() < self.cfg.pulls && !self.free.is_empty() {
             let Some(cid) = self.waiting.next(&self.free) else { return };
             let Some(wanted) = self.chunks.get(&cid) else { continue };
-            if now >= wanted.gather_until || self.able.iter().all(|device| wanted.holders.contains_key(device)) {
+            let until = wanted.gather_until;
+            if now >= until || self.able.iter().all(|device| wanted.holders.contains_key(device)) {
                 self.assign_one(now, cid);
+            } else if wanted.wake != Some(until) {
+                self.set_wake(cid, Some(until));
             }
         }
     }

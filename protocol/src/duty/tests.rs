@@ -191,6 +191,25 @@ proptest! {
     }
 }
 
+/// Who could have been asked at once could not, so the chunk starved before it had gathered; then others came.
+#[test]
+fn a_chunk_that_starved_while_it_gathered_holders_is_given_out_when_it_has() {
+    let gather = Micros(SECOND);
+    let mut duties = Duties::new(DutyConfig { gather, ..prompt() });
+    let spent = Capability { budget_left_bytes: 0, ..capability(4_000_000) };
+    duties.handle_node(Mono(0), device(0), node(0, spent));
+    duties.handle_chunk(Mono(0), chunk(1, CHUNK, 60 * SECOND), &[device(0)]).unwrap();
+    assert_eq!(drain(&mut duties), [DutyAction::Starved { cid: cid(1) }]);
+    for other in [1, 2] {
+        duties.handle_node(Mono(0), device(other), node(other, capability(4_000_000)));
+    }
+    duties.handle_holder(Mono(SECOND / 2), &cid(1), device(1));
+    assert_eq!(drain(&mut duties), [], "the third may have it too");
+    assert_eq!(duties.poll_timeout(), Some(Mono(SECOND)));
+    duties.handle_timeout(Mono(SECOND));
+    assert_eq!(pulled_from(&drain(&mut duties)), [device(1)]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 

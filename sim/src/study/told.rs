@@ -119,10 +119,6 @@ fn budgets(c: &mut Columns) {
     if c.runs.iter().all(|run| run.of_budget.is_empty()) {
         return;
     }
-    let of = |run: &Run, share: f64| {
-        let place = (run.of_budget.len() as f64 * share).ceil() as usize;
-        f64::from(run.of_budget.get(place.saturating_sub(1)).copied().unwrap_or(0)) / 1e6
-    };
     let mean = |run: &Run| run.of_budget.iter().map(|part| f64::from(*part)).sum::<f64>() / 1e6;
     explain(
         c.add(Better::Lower, "Homes", "of_budget", "Upload of what owners allow, on average", "share", move |run| {
@@ -130,14 +126,9 @@ fn budgets(c: &mut Columns) {
         }),
         "Of the budget of a day or a month, whichever is less for the time that was run.",
     );
-    c.add(
-        Better::Lower,
-        "Homes",
-        "of_budget_p95",
-        "Of what owners allow, 95 of 100 homes below",
-        "share",
-        move |run| of(run, 0.95),
-    );
+    c.add(Better::Lower, "Homes", "of_budget_p95", "Of what owners allow, 95 of 100 homes below", "share", |run| {
+        f64::from(quantile_of_sorted(&run.of_budget, 0.95).unwrap_or(0)) / 1e6
+    });
 }
 
 /// Mb/s of one source, in means of so many minutes.

@@ -23,7 +23,7 @@ struct Arguments {
     #[arg(long)]
     cache: PathBuf,
     /// Time in which all viewings begin, in seconds
-    #[arg(long, default_value_t = 240)]
+    #[arg(long, default_value_t = 240, value_parser = clap::value_parser!(u64).range(1..=3600))]
     within: u64,
     /// Another luck: other homes have other lines, record and watch at other times
     #[arg(long)]
