@@ -497,6 +497,13 @@ impl Duties {
         }
     }
 
+    /// As if everything had changed.
+    #[cfg(test)]
+    pub(super) fn look_at_all(&mut self, now: Mono) {
+        self.waiting.look_at_all();
+        self.assign(now);
+    }
+
     /// Gives out all that can be given out now.
     fn assign(&mut self, now: Mono) {
         while self.pulled.len() < self.cfg.pulls && !self.free.is_empty() {

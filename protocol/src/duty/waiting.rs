@@ -74,6 +74,12 @@ impl Waiting {
         }
     }
 
+    /// What [`super::machine::Duties`] is spared, for tests of that.
+    #[cfg(test)]
+    pub(super) fn look_at_all(&mut self) {
+        self.changed.extend(self.chunks.keys());
+    }
+
     /// A device has a place free, or can do more than before.
     pub(super) fn look_at_all_of(&mut self, device: DeviceId) {
         let first = self.held.get(&device).and_then(|held| held.first()).copied();
